@@ -1,0 +1,1 @@
+"""The front door: keys, limits, routing, deadlines. It keeps nothing."""

@@ -1,0 +1,1 @@
+"""The read side: exact, tie-aware ranks from the ranking index, over Postgres."""

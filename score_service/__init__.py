@@ -1,0 +1,1 @@
+"""The write side: records sessions and folds them into entries, durably."""

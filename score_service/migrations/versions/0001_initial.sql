@@ -1,0 +1,166 @@
+-- The truth: games, their leaderboards, users, the append-only history, entries, the outbox.
+-- User ids are COLLATE "C": Postgres, Redis and Python then agree on the order of equal scores.
+
+CREATE TABLE games (
+    game_id       integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    game          text COLLATE "C" NOT NULL UNIQUE,
+    title         text,
+    rules_version bigint NOT NULL DEFAULT 1,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    archived_at   timestamptz
+);
+COMMENT ON COLUMN games.rules_version IS 'bumped, under the exclusive gate, by whatever changes what a result counts for';
+
+CREATE TABLE leaderboards (
+    leaderboard_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    game_id        integer NOT NULL REFERENCES games,
+    leaderboard    text COLLATE "C" NOT NULL,
+    generation     integer NOT NULL DEFAULT 1,
+    title          text,
+    operator       text NOT NULL CHECK (operator IN ('sum', 'best', 'latest', 'count')),
+    sort_order     text NOT NULL CHECK (sort_order IN ('desc', 'asc')),
+    ties           text NOT NULL CHECK (ties IN ('competition', 'dense', 'first')),
+    schedule       text,
+    timezone       text NOT NULL DEFAULT 'UTC',
+    modes          text[],
+    min_score      bigint NOT NULL,
+    max_score      bigint NOT NULL CHECK (max_score >= min_score),
+    status         text NOT NULL CHECK (status IN ('building', 'ready')),
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (game_id, leaderboard)
+);
+
+CREATE TABLE users (
+    game_id      integer NOT NULL,
+    user_id      text COLLATE "C" NOT NULL,
+    display_name text,
+    country      text,
+    avatar_url   text,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (game_id, user_id)
+);
+
+-- Partitioned by period, a pure function of session_id (its UTC month for a UUIDv7, 1970-01 for
+-- any other), which is in every key: so uniqueness holds across partitions. No foreign keys on
+-- the hot path: the one transaction that writes all of these rows is what relates them.
+CREATE TABLE game_sessions (
+    game_id     integer NOT NULL,
+    period      date NOT NULL,
+    session_id  uuid NOT NULL,
+    fingerprint bytea NOT NULL,
+    mode        text,
+    played_at   timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL DEFAULT now(),
+    voided_at   timestamptz,
+    PRIMARY KEY (game_id, period, session_id)
+) PARTITION BY RANGE (period);
+COMMENT ON COLUMN game_sessions.fingerprint IS 'of the request as sent, before defaults: tells a replay from a conflict';
+
+CREATE TABLE session_results (
+    game_id    integer NOT NULL,
+    period     date NOT NULL,
+    session_id uuid NOT NULL,
+    user_id    text COLLATE "C" NOT NULL,
+    score      bigint NOT NULL,
+    played_at  timestamptz NOT NULL,
+    metadata   jsonb,
+    PRIMARY KEY (game_id, period, session_id, user_id)
+) PARTITION BY RANGE (period);
+CREATE INDEX session_results_by_user ON session_results (game_id, user_id, played_at, session_id);
+
+-- One sequence numbers every change of every entry. CACHE 1: a session must not keep numbers in
+-- hand, or a later change could carry an earlier one.
+CREATE SEQUENCE entry_version CACHE 1;
+
+CREATE TABLE entries (
+    leaderboard_id integer NOT NULL,
+    generation     integer NOT NULL,
+    season         bigint NOT NULL,
+    user_id        text COLLATE "C" NOT NULL,
+    score          bigint NOT NULL,
+    sort_key       bigint NOT NULL,
+    tiebreak       bigint NOT NULL DEFAULT 0,
+    reached_at     bigint NOT NULL,
+    session_id     uuid,
+    version        bigint NOT NULL DEFAULT nextval('entry_version'),
+    hidden         boolean NOT NULL DEFAULT false,
+    deleted_at     timestamptz,
+    PRIMARY KEY (leaderboard_id, generation, season, user_id)
+) WITH (fillfactor = 90);
+COMMENT ON COLUMN entries.season IS 'its start in Unix seconds; 0: the endless season';
+COMMENT ON COLUMN entries.sort_key IS 'smaller is better: the score, or its negative where high wins';
+COMMENT ON COLUMN entries.tiebreak IS 'smaller is better among equal scores: microseconds for ties = first, else 0';
+COMMENT ON COLUMN entries.reached_at IS 'the fold''s time in microseconds, see rules.py';
+COMMENT ON COLUMN entries.session_id IS 'for operator latest: the session that set the score';
+COMMENT ON COLUMN entries.version IS 'fences the ranking index: an older version is refused';
+COMMENT ON COLUMN entries.deleted_at IS 'a tombstone: the row stays an hour so that its version is known';
+
+CREATE INDEX entries_rank ON entries (leaderboard_id, generation, season, sort_key, tiebreak, user_id)
+    WHERE NOT hidden AND deleted_at IS NULL;
+
+CREATE TABLE outbox (
+    outbox_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    changes    jsonb NOT NULL
+);
+COMMENT ON COLUMN outbox.changes IS '[[leaderboard_id, generation, season, [user_id, ...]], ...]; the row goes once they are applied';
+
+-- Partitions are made stand-alone and then attached under a lock_timeout. The lowest one starts at
+-- MINVALUE, where every non-v7 id lives; there is no default partition (one stray row in it would
+-- make creating that row's month fail).
+CREATE FUNCTION make_periods(months_ahead integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    parent text;
+    month date;
+    last_month date := (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => months_ahead))::date;
+    part text;
+    made integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('make_periods'));
+    FOREACH parent IN ARRAY ARRAY['game_sessions', 'session_results'] LOOP
+        month := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
+        IF to_regclass(parent || '_past') IS NULL THEN
+            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (MINVALUE) TO (%L)',
+                           parent || '_past', parent, month);
+        ELSE
+            SELECT max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''([^'']+)''\)'))[1]::date)
+              INTO month
+              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = parent::regclass;
+        END IF;
+        WHILE month <= last_month LOOP
+            part := parent || to_char(month, '_YYYY_MM');
+            EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+            EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                           parent, part, month, (month + interval '1 month')::date);
+            month := (month + interval '1 month')::date;
+            made := made + 1;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END
+$$;
+REVOKE ALL ON FUNCTION make_periods(integer) FROM PUBLIC;
+SELECT make_periods(3);
+
+-- Least privilege: the services log in as members of these; neither owns a table.
+DO $$
+BEGIN
+    CREATE ROLE leaderboard_score NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+DO $$
+BEGIN
+    CREATE ROLE leaderboard_rank NOLOGIN;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+GRANT SELECT, INSERT, UPDATE ON games, leaderboards, users, game_sessions, entries TO leaderboard_score;
+GRANT SELECT, INSERT ON session_results TO leaderboard_score;
+GRANT DELETE ON leaderboards, entries TO leaderboard_score;
+GRANT SELECT, INSERT, DELETE ON outbox TO leaderboard_score;
+GRANT USAGE ON SEQUENCE entry_version TO leaderboard_score;
+GRANT EXECUTE ON FUNCTION make_periods(integer) TO leaderboard_score;
+GRANT SELECT ON games, leaderboards, users, game_sessions, session_results, entries, outbox TO leaderboard_rank;

@@ -1,0 +1,232 @@
+"""A thin layer over raw ASGI for the services' hot paths: a call in, a reply out.
+
+Starlette routes and runs the lifespan; handlers are plain functions `Call -> Reply`. Nothing
+here knows a game. Errors become RFC 9457 problems in one place: `Endpoint`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+import orjson
+from prometheus_client import Counter
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from shared.errors import KINDS, WIRE_CODES, LeaderboardError, StoreUnavailable, invalid
+from shared.names import MAX_BODY_BYTES
+
+log = logging.getLogger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
+T = TypeVar("T")
+Q = TypeVar("Q", bound=msgspec.Struct)
+
+JSON = (b"content-type", b"application/json")
+PROBLEM = (b"content-type", b"application/problem+json")
+DEFAULT_DEADLINE = 10.0
+"""Seconds a request may take when no gateway set a deadline."""
+
+UNEXPECTED = Counter("leaderboard_unexpected_errors_total", "Exceptions no one expected, answered with 500.")
+
+
+class Reply(NamedTuple):
+    """A whole answer: status, body bytes, and headers beyond content-length."""
+
+    status: int
+    body: bytes
+    headers: Headers = [JSON]  # noqa: RUF012  never mutated
+
+
+class Call:
+    """One request: the ASGI scope, read lazily.
+
+    `deadline` is a moment of the running loop's clock (seconds), from the gateway's
+    `x-deadline-ms` header (milliseconds left).
+    """
+
+    __slots__ = ("_headers", "_receive", "deadline", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        left = self._headers.get(b"x-deadline-ms", b"")
+        seconds = int(left) / 1000 if left.isdigit() and len(left) < 8 else DEFAULT_DEADLINE
+        self.deadline = asyncio.get_running_loop().time() + seconds
+
+    @property
+    def state(self) -> Any:
+        """What the lifespan yielded."""
+        return self.scope["state"]
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The path parameters."""
+        params: dict[str, str] = self.scope["path_params"]
+        return params
+
+    @property
+    def request_id(self) -> str:
+        """The id the gateway gave this request, or an empty string."""
+        return self._headers.get(b"x-request-id", b"").decode("latin-1")
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return one header (lower-case name)."""
+        return self._headers.get(name)
+
+    def query(self, shape: type[Q]) -> Q:
+        """Decode the query string into `shape`.
+
+        Raises:
+            LeaderboardError: 422, naming the parameter and the rule.
+        """
+        raw = self.scope["query_string"]
+        if not raw:
+            return msgspec.convert({}, shape)
+        try:
+            pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=32, errors="strict")
+        except ValueError as error:
+            raise invalid("query", "must be at most 32 percent-encoded UTF-8 parameters") from error
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            raise invalid("query", "a parameter is given twice")
+        try:
+            return msgspec.convert(values, shape, strict=False)
+        except msgspec.ValidationError as error:
+            raise field_error(error) from error
+
+    async def body(self) -> bytes:
+        """Read the whole body.
+
+        Raises:
+            LeaderboardError: 413 past 2 MiB, 415 when it is not declared as JSON.
+        """
+        if self._headers.get(b"x-body-too-large"):
+            raise too_large()
+        kind = self._headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise LeaderboardError("unsupported_media_type", "send the body as application/json")
+        return await read_body(self._receive)
+
+    async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
+        """Read and decode a JSON body.
+
+        Raises:
+            LeaderboardError: 400 when it is not JSON, 413, 415, 422 naming the field and the rule.
+        """
+        return decode(await self.body(), decoder)
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Collect a request body of at most `MAX_BODY_BYTES`."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        if len(body) > MAX_BODY_BYTES:
+            raise too_large()
+        return body
+    chunks = [body]
+    size = len(body)
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+        message = await receive()
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > MAX_BODY_BYTES:
+            raise too_large()
+        chunks.append(chunk)
+
+
+def too_large() -> LeaderboardError:
+    """Build the 413."""
+    return LeaderboardError("body_too_large", f"a body is at most {MAX_BODY_BYTES} bytes")
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode a JSON body, turning msgspec's errors into ours."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise field_error(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LeaderboardError("malformed_json", f"the body is not JSON: {error}") from error
+
+
+def field_error(error: msgspec.ValidationError) -> LeaderboardError:
+    """Turn `Expected ... - at `$.results[0].score`` into the 422 that names the field."""
+    rule, _, where = str(error).partition(" - at `")
+    path = where.rstrip("`").removeprefix("$").removeprefix(".")
+    return invalid(path.replace("[...]", "[]"), rule)
+
+
+def problem(error: LeaderboardError, request_id: str) -> Reply:
+    """Encode an error as `application/problem+json` (RFC 9457)."""
+    code = WIRE_CODES.get(error.code, error.code)
+    document: dict[str, Any] = {
+        "type": f"urn:leaderboard:problem:{code}",
+        "title": KINDS[error.code].title,
+        "status": error.status,
+        "code": code,
+        "detail": error.detail,
+        "request_id": request_id,
+    }
+    if error.errors:
+        document["errors"] = [field._asdict() for field in error.errors]
+    headers = [PROBLEM]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    return Reply(error.status, orjson.dumps(document), headers)
+
+
+async def send_reply(send: Send, reply: Reply, *, head_only: bool = False) -> None:
+    """Send a whole answer in two ASGI messages."""
+    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+    start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": b"" if head_only else reply.body})
+
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+class Endpoint:
+    """A handler as an ASGI application: bounds its time, turns every error into a problem."""
+
+    __slots__ = ("_handler",)
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        call = Call(scope, receive)
+        try:
+            reply = await self._handler(call)
+        except LeaderboardError as error:
+            reply = problem(error, call.request_id)
+        except ClientDisconnect:
+            return
+        except TimeoutError:
+            late = LeaderboardError("deadline_exceeded", "the answer did not come in time")
+            reply = problem(late, call.request_id)
+        except StoreUnavailable:
+            log.warning("a store is unavailable", exc_info=True, extra={"request_id": call.request_id})
+            away = LeaderboardError("upstream_unavailable", "the database cannot be reached; try again")
+            reply = problem(away, call.request_id)
+        except Exception:  # the outermost wrapper: counted, logged, answered without detail
+            UNEXPECTED.inc()
+            log.exception("unexpected error", extra={"request_id": call.request_id})
+            broken = LeaderboardError("internal", "an unexpected error; it has been logged")
+            reply = problem(broken, call.request_id)
+        await send_reply(send, reply, head_only=scope["method"] == "HEAD")
+
+

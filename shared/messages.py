@@ -1,0 +1,146 @@
+"""The bodies of the HTTP API as types: what is decoded, what is encoded, what OpenAPI shows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from shared.names import MAX_RESULTS, MAX_SCORE, Score, Slug, UserId
+
+Operator = Literal["sum", "best", "latest", "count"]
+Order = Literal["desc", "asc"]
+Ties = Literal["competition", "dense", "first"]
+Source = Literal["index", "database", "sealed"]
+Mode = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z", description="a kind of match")]
+Title = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Request(Struct, forbid_unknown_fields=True, frozen=True):
+    """A body that came from outside: unknown fields are an error."""
+
+
+class ResultIn(Request, frozen=True):
+    """One player's score in a session being posted."""
+
+    user_id: UserId
+    score: Score
+    metadata: dict[str, Any] | None = None
+
+
+class SessionIn(Request, frozen=True):
+    """A session being posted."""
+
+    results: Annotated[tuple[ResultIn, ...], Meta(min_length=1, max_length=MAX_RESULTS)]
+    session_id: UUID | None = None
+    mode: Mode | None = None
+    played_at: Annotated[datetime, Meta(tz=True)] | None = None
+
+
+class GameIn(Request, frozen=True):
+    """A game being created or renamed."""
+
+    title: Title | None = None
+
+
+class LeaderboardIn(Request, frozen=True):
+    """A leaderboard's definition; what is absent takes its default."""
+
+    title: Title | None = None
+    operator: Operator = "sum"
+    order: Order = "desc"
+    ties: Ties = "competition"
+    schedule: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    timezone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
+    modes: Annotated[tuple[Mode, ...], Meta(min_length=1, max_length=32)] | None = None
+    min_score: Score = 0
+    max_score: Score = MAX_SCORE
+
+
+class GameOut(Struct, frozen=True):
+    """A game."""
+
+    game: Slug
+    title: str | None
+    created_at: datetime
+    archived_at: datetime | None = None
+
+
+class LeaderboardOut(Struct, frozen=True):
+    """A leaderboard's definition as it stands."""
+
+    leaderboard: Slug
+    title: str | None
+    operator: Operator
+    order: Order
+    ties: Ties
+    schedule: str | None
+    timezone: str
+    modes: tuple[str, ...] | None
+    min_score: int
+    max_score: int
+    status: Literal["building", "ready"]
+
+
+class EntryChange(Struct, frozen=True):
+    """What a recorded result did to one leaderboard; ranks are null when the index could not answer in time."""
+
+    leaderboard: str
+    season: str | None
+    score: int | UnsetType = UNSET
+    rank: int | None | UnsetType = UNSET
+    previous_rank: int | None | UnsetType = UNSET
+    ties: int | None | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+class ResultOut(Struct, frozen=True):
+    """One player's result and the entries it changed."""
+
+    user_id: str
+    score: int
+    entries: list[EntryChange]
+
+
+class SessionOut(Struct, frozen=True):
+    """The answer to a session posted."""
+
+    session_id: UUID
+    played_at: datetime
+    results: list[ResultOut]
+    voided: bool | UnsetType = UNSET
+
+
+class SeasonOut(Struct, frozen=True):
+    """One season of a leaderboard."""
+
+    id: str
+    starts_at: datetime | None
+    ends_at: datetime | None
+    status: Literal["open", "closing", "sealed"]
+
+
+class EntryOut(Struct, frozen=True):
+    """One user's place."""
+
+    rank: int
+    user_id: str
+    display_name: str | None
+    country: str | None
+    score: int
+    ties: int
+    percentile: float | UnsetType = UNSET
+
+
+class Envelope(Struct, frozen=True):
+    """Every answer about a ranking: where it came from, as of when, and the entries asked for."""
+
+    leaderboard: str
+    season: SeasonOut
+    total: int
+    source: Source
+    as_of: datetime
+    entry: EntryOut | UnsetType = UNSET
+    entries: list[EntryOut] | UnsetType = UNSET
