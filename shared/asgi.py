@@ -228,5 +228,3 @@ class Endpoint:
             broken = LeaderboardError("internal", "an unexpected error; it has been logged")
             reply = problem(broken, call.request_id)
         await send_reply(send, reply, head_only=scope["method"] == "HEAD")
-
-

@@ -85,14 +85,14 @@ class LeaderboardOut(Struct, frozen=True):
 
 
 class EntryChange(Struct, frozen=True):
-    """What a recorded result did to one leaderboard; ranks are null when the index could not answer in time."""
+    """What a recorded result did to one leaderboard; ranks are null when the index was not in time."""
 
     leaderboard: str
     season: str | None
     score: int | UnsetType = UNSET
-    rank: int | None | UnsetType = UNSET
-    previous_rank: int | None | UnsetType = UNSET
-    ties: int | None | UnsetType = UNSET
+    rank: int | UnsetType | None = UNSET
+    previous_rank: int | UnsetType | None = UNSET
+    ties: int | UnsetType | None = UNSET
     reason: str | UnsetType = UNSET
 
 

@@ -1,8 +1,8 @@
 """Named SQL from `.sql` files: a name, one sentence on what it is for, the statement.
 
-    -- name: rank_of
-    -- The exact rank of one user, counted over the rank index.
-    SELECT ...;
+-- name: rank_of
+-- The exact rank of one user, counted over the rank index.
+SELECT ...;
 """
 
 from __future__ import annotations

@@ -1,0 +1,175 @@
+"""Games and their leaderboards, kept in process: at most a second old, refreshed by events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.errors import StoreUnavailable, not_found
+from shared.names import clean, is_slug
+from shared.postgres import Pool, translated
+from shared.queries import load as load_queries
+from shared.ranking import Board
+
+log = logging.getLogger(__name__)
+
+MAX_AGE = 1.0
+"""Seconds after which a definition is looked up again before it is used."""
+
+RENEW_AGE = 0.5
+"""Seconds after which it is looked up in the background, so that no request waits."""
+
+MAX_GAMES = 10_000
+"""Games kept in process; past it the one least recently looked up goes."""
+
+GAME_WITH_BOARDS = load_queries(Path(__file__).parent / "sql")["game_with_boards"].sql
+
+
+@dataclass(frozen=True)
+class Game:
+    """A game and its leaderboards, by id, as of one moment."""
+
+    game_id: int
+    game: str
+    title: str | None
+    archived: bool
+    rules_version: int
+    boards: dict[str, Board]
+
+    def board(self, leaderboard: str) -> Board:
+        """Return one leaderboard.
+
+        Raises:
+            LeaderboardError: `leaderboard_not_found`.
+        """
+        board = self.boards.get(leaderboard)
+        if board is None:
+            raise not_found("leaderboard", f"{self.game} has no leaderboard {clean(leaderboard)!r}")
+        return board
+
+
+class Games:
+    """The definitions of all games, looked up when they are first needed.
+
+    When Postgres cannot be asked, what is known is used: nothing can be defined meanwhile.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known: dict[str, tuple[float, Game]] = {}
+        self._lookups: dict[str, asyncio.Task[Game | None]] = {}
+
+    async def get(self, game: str) -> Game:
+        """Return a game; one not known, or unknown to have this name, is always looked up.
+
+        Raises:
+            LeaderboardError: `game_not_found`.
+            StoreUnavailable: it is not known and Postgres cannot be asked.
+        """
+        known = self._known.get(game)
+        now = asyncio.get_running_loop().time()
+        if known is not None:
+            age = now - known[0]
+            if age < MAX_AGE:
+                if age > RENEW_AGE:
+                    self._lookup(game)
+                return known[1]
+        try:
+            found = await asyncio.shield(self._lookup(game)) if is_slug(game) else None
+        except StoreUnavailable:
+            if known is None:
+                raise
+            found = known[1]
+        if found is None or found.archived:
+            raise not_found("game", f"there is no game {clean(game)!r}")
+        return found
+
+    async def board(self, game: str, leaderboard: str) -> Board:
+        """Return one leaderboard; one that is not known is looked up before it is called unknown.
+
+        Raises:
+            LeaderboardError: `game_not_found` or `leaderboard_not_found`.
+        """
+        found = (await self.get(game)).boards.get(leaderboard)
+        if found is None:
+            self.forget(game)
+            return (await self.get(game)).board(leaderboard)
+        return found
+
+    def forget(self, game: str) -> None:
+        """Make the next `get` look the game up: its definition has changed."""
+        self._known.pop(game, None)
+        # A lookup under way may have read the definition as it was before.
+        self._lookups.pop(game, None)
+
+    async def close(self) -> None:
+        """End the lookups under way."""
+        tasks = list(self._lookups.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _lookup(self, game: str) -> asyncio.Task[Game | None]:
+        task = self._lookups.get(game)
+        if task is None:
+            task = asyncio.create_task(self._fetch(game), name=f"look up {game}")
+            self._lookups[game] = task
+            task.add_done_callback(lambda done: self._ended(game, done))
+        return task
+
+    def _ended(self, game: str, task: asyncio.Task[Game | None]) -> None:
+        if self._lookups.get(game) is task:
+            del self._lookups[game]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("a game could not be looked up: %s", error, extra={"game": game})
+
+    async def _fetch(self, game: str) -> Game | None:
+        asked = asyncio.get_running_loop().time()
+        with translated():
+            rows = await self._pool.fetch(GAME_WITH_BOARDS, game)
+        found = game_from_rows(rows)
+        if self._lookups.get(game) is asyncio.current_task():
+            self._known.pop(game, None)
+            if found is not None and not found.archived:
+                self._known[game] = (asked, found)
+                if len(self._known) > MAX_GAMES:
+                    del self._known[next(iter(self._known))]
+        return found
+
+
+def game_from_rows(rows: list[Any]) -> Game | None:
+    """Build a game from the rows of `game_with_boards`; None when there are none."""
+    if not rows:
+        return None
+    first = rows[0]
+    return Game(
+        game_id=first["game_id"],
+        game=first["game"],
+        title=first["game_title"],
+        archived=first["archived_at"] is not None,
+        rules_version=first["rules_version"],
+        boards={row["leaderboard"]: board_from_row(row) for row in rows if row["leaderboard_id"] is not None},
+    )
+
+
+def board_from_row(row: Any) -> Board:
+    """Build a leaderboard from a row that holds its columns."""
+    return Board(
+        leaderboard_id=row["leaderboard_id"],
+        game_id=row["game_id"],
+        leaderboard=row["leaderboard"],
+        generation=row["generation"],
+        title=row["title"],
+        operator=row["operator"],
+        order=row["sort_order"],
+        ties=row["ties"],
+        schedule=row["schedule"],
+        timezone=row["timezone"],
+        modes=None if row["modes"] is None else frozenset(row["modes"]),
+        min_score=row["min_score"],
+        max_score=row["max_score"],
+        status=row["status"],
+    )

@@ -1,0 +1,100 @@
+"""Concurrent requests join one round trip: the trick behind group commit and coalesced reads.
+
+While a flush is in flight, what arrives is collected and becomes the next one; when nothing is
+in flight a request is flushed at once, so waiting is never added.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from shared.errors import LeaderboardError
+
+log = logging.getLogger(__name__)
+
+I = TypeVar("I")  # noqa: E741
+R = TypeVar("R")
+
+
+class Coalescer(Generic[I, R]):
+    """Collects items and flushes them together.
+
+    Args:
+        flush: takes 1..`batch` items, returns one result (or exception) for each, in order.
+        batch: the most items of one flush.
+        queue: the most items waiting; past it `get` raises `overloaded` at once.
+        lanes: flushes in flight at once.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[Sequence[I]], Awaitable[Sequence[R | BaseException]]],
+        *,
+        batch: int,
+        queue: int,
+        lanes: int = 1,
+    ) -> None:
+        self._flush = flush
+        self._batch = batch
+        self._queue = queue
+        self._idle_lanes = lanes
+        self._waiting: deque[tuple[I, asyncio.Future[R]]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a flush."""
+        return len(self._waiting)
+
+    def get(self, item: I) -> asyncio.Future[R]:
+        """Queue `item`; the future gives its result.
+
+        Raises:
+            LeaderboardError: `overloaded`, when the queue is full.
+        """
+        if len(self._waiting) >= self._queue:
+            raise LeaderboardError("overloaded", "too many requests are waiting; try again shortly")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._waiting.append((item, future))
+        if self._idle_lanes:
+            self._idle_lanes -= 1
+            task = loop.create_task(self._drain())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return future
+
+    async def close(self) -> None:
+        """Wait until everything queued has been flushed."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                size = min(self._batch, len(self._waiting))
+                taken = [self._waiting.popleft() for _ in range(size)]
+                # Who went away (a client that hung up, a deadline) needs no answer.
+                wanted = [pair for pair in taken if not pair[1].done()]
+                if wanted:
+                    await self._run(wanted)
+        finally:
+            self._idle_lanes += 1
+
+    async def _run(self, pairs: list[tuple[I, asyncio.Future[R]]]) -> None:
+        results: Sequence[R | BaseException]
+        try:
+            results = await self._flush([item for item, _ in pairs])
+        except Exception as error:  # noqa: BLE001  every waiter learns of it
+            results = [error] * len(pairs)
+        for (_, future), result in zip(pairs, results, strict=True):
+            if future.done():
+                continue
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

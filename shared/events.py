@@ -1,0 +1,40 @@
+"""Events between the services: what changed, published over Redis, never needed for correctness.
+
+An event is a hint to look; whoever misses one finds out from versions and ages anyway.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+CHANNEL = "leaderboard:events"
+
+
+class EntriesChanged(msgspec.Struct, frozen=True, tag="entries"):
+    """Entries of one ranking changed; `page` and `token` are those of its index, if it answered."""
+
+    leaderboard_id: int
+    generation: int
+    season: int
+    users: list[str]
+    token: str = ""
+    page: int = 0
+
+
+class RulesChanged(msgspec.Struct, frozen=True, tag="rules"):
+    """A game, or something defined in it, changed."""
+
+    game: str
+
+
+class ProfileChanged(msgspec.Struct, frozen=True, tag="profile"):
+    """A user's profile changed."""
+
+    game_id: int
+    user_id: str
+
+
+Event = EntriesChanged | RulesChanged | ProfileChanged
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Event).decode

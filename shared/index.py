@@ -1,0 +1,214 @@
+"""The ranking index: the disposable copy of a season's order, kept in Redis.
+
+It is never the truth. Every copy is fenced by entry versions, records where it was made, and is a
+miss whenever anything about it does not fit; whoever misses falls back to Postgres and starts a
+load. The scripts in `lua/` hold the rules; this module speaks their language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from secrets import token_hex
+from typing import Any, NamedTuple
+
+from redis.exceptions import ResponseError
+
+from shared.errors import StoreUnavailable
+from shared.ranking import HOT_PLACES, Entry, Place, Ranking, Row, places
+from shared.wire import SHA, Command, Wire
+
+LOCK_MS = 15_000
+"""A loader that shows no life for this long has lost its load."""
+
+PREFIX_WIDTH = 17
+"""Digits of a tiebreak in a member: microseconds since 1970 fit until the year 5138."""
+
+
+class Miss(NamedTuple):
+    """The index cannot answer: `miss` (nobody loads it) or `loading`."""
+
+    status: str
+
+
+class Stamp(NamedTuple):
+    """Which copy answered: a hot page is current while token and page are."""
+
+    token: str
+    page: int
+    total: int
+
+
+class Placed(NamedTuple):
+    """What an apply did to one user; rank, ties and score are None when hidden."""
+
+    previous_rank: int | None
+    rank: int | None
+    ties: int | None
+    score: int | None
+
+
+class Applied(NamedTuple):
+    """The answer of a ready index to an apply: one `Placed` for each entry, in order."""
+
+    stamp: Stamp
+    placed: list[Placed]
+
+
+class Lookup(NamedTuple):
+    """The answer of a ready index to a lookup: a place, or None, for each user, in order."""
+
+    stamp: Stamp
+    places: list[Place | None]
+
+
+class Window(NamedTuple):
+    """Consecutive rows of a ready index; `rows` is None when the caller's copy is current."""
+
+    stamp: Stamp
+    rows: list[Row] | None
+
+
+class RankingIndex:
+    """Speaks to the ranking indexes of one Redis on behalf of one service.
+
+    Args:
+        wire: the connection; the server's identity is part of every copy's origin.
+        idle_ms: an index not used for this long expires.
+    """
+
+    def __init__(self, wire: Wire, *, idle_ms: int) -> None:
+        self._wire = wire
+        self._idle = str(idle_ms)
+        self.database_identity = ""
+        """System identifier and timeline of Postgres; set by whoever connects to it."""
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands, each made by a method below, in one round trip.
+
+        Commands are built without the origin, which is filled in here: it must be that of the
+        connection they are sent on.
+
+        Raises:
+            StoreUnavailable: Redis cannot be reached, or did not answer in time.
+        """
+        if not self.database_identity:
+            raise StoreUnavailable("the database has not been seen yet")
+        identity = await self._wire.connect()
+        origin = f"{identity}|{self.database_identity}"
+        filled = [(*command[:_ORIGIN_AT], origin, *command[_ORIGIN_AT:]) for command in commands]
+        return await self._wire.round_trip(identity, filled)
+
+    def apply(self, ranking: Ranking, entries: Iterable[Entry]) -> Command:
+        """Build the command that applies changed entries (an `Applied` or a `Miss`)."""
+        return self._write(ranking, "", self._idle, entries)
+
+    def load(self, ranking: Ranking, token: str, entries: Iterable[Entry]) -> Command:
+        """Build the command that writes one chunk of a load (see `held`)."""
+        return self._write(ranking, token, str(LOCK_MS), entries)
+
+    def lookup(self, ranking: Ranking, user_ids: Sequence[str]) -> Command:
+        """Build the command that finds the places of users (a `Lookup` or a `Miss`)."""
+        return _script("lookup", ranking, self._idle, ranking.ties, *user_ids)
+
+    def page(self, ranking: Ranking, offset: int, limit: int, known: str = "") -> Command:
+        """Build the command that reads a page (a `Window` or a `Miss`); `known` is `Stamp` as token/page."""
+        return _script("window", ranking, self._idle, ranking.ties, "page", offset, limit, known)
+
+    def around(self, ranking: Ranking, user_id: str, radius: int) -> Command:
+        """Build the command that reads a user's neighbourhood; no rows when there is no entry."""
+        return _script("window", ranking, self._idle, ranking.ties, "around", user_id, radius, "")
+
+    async def begin(self, ranking: Ranking) -> tuple[str, str]:
+        """Try to take the load lock; return (`mine`, `loading` or `ready`, the lock's token)."""
+        token = token_hex(8)
+        (reply,) = await self.send([_script("begin", ranking, token, LOCK_MS)])
+        if isinstance(reply, ResponseError):
+            raise StoreUnavailable(str(reply)) from reply
+        return reply.decode(), token
+
+    async def finish(self, ranking: Ranking, token: str) -> bool:
+        """Declare a load whole; False when the lock was lost meanwhile."""
+        (reply,) = await self.send([_script("finish", ranking, token, self._idle)])
+        return bool(reply == 1)
+
+    def _write(self, ranking: Ranking, token: str, ttl: str, entries: Iterable[Entry]) -> Command:
+        args: list[Any] = []
+        first = ranking.ties == "first"
+        for user_id, version, sort_key, tiebreak in entries:
+            args += (
+                user_id,
+                version,
+                "" if sort_key is None else sort_key,
+                f"{tiebreak:0{PREFIX_WIDTH}}" if first else "",
+            )
+        return _script("write", ranking, token, ttl, ranking.ties, HOT_PLACES, *args)
+
+
+_ORIGIN_AT = 7
+"""Where the origin goes in every command: EVALSHA, sha, 4, four keys, origin, ..."""
+
+
+def _script(name: str, ranking: Ranking, *args: Any) -> Command:
+    return ("EVALSHA", SHA[name], 4, *ranking.keys, *args)
+
+
+def read_applied(ranking: Ranking, reply: Any) -> Applied | Miss:
+    """Read the reply to `apply`."""
+    if (miss := _miss(reply)) is not None:
+        return miss
+    placed = [
+        Placed(
+            reply[i], reply[i + 1], reply[i + 2], ranking.score(int(reply[i + 3])) if reply[i + 3] else None
+        )
+        for i in range(4, len(reply), 4)
+    ]
+    return Applied(_stamp(reply), placed)
+
+
+def read_lookup(ranking: Ranking, reply: Any) -> Lookup | Miss:
+    """Read the reply to `lookup`."""
+    if (miss := _miss(reply)) is not None:
+        return miss
+    found: list[Place | None] = [
+        None if reply[i] is None else Place(reply[i], reply[i + 1], ranking.score(int(reply[i + 2])))
+        for i in range(4, len(reply), 3)
+    ]
+    return Lookup(_stamp(reply), found)
+
+
+def read_window(ranking: Ranking, reply: Any) -> Window | Miss:
+    """Read the reply to `page` or `around`."""
+    if (miss := _miss(reply)) is not None:
+        return miss
+    stamp = _stamp(reply)
+    if len(reply) == 4:
+        return Window(stamp, None)
+    if len(reply) == 5:
+        return Window(stamp, [])
+    start, first_rank, first_ties, last_ties = reply[4:8]
+    users = [member_user(ranking, member) for member in reply[8::2]]
+    scores = [ranking.score(int(key)) for key in reply[9::2]]
+    found = places(ranking.ties, start, first_rank, first_ties, last_ties, scores)
+    return Window(stamp, [Row(user, place) for user, place in zip(users, found, strict=True)])
+
+
+def held(reply: Any) -> bool:
+    """Say whether a loaded chunk was taken, so the load lock is still ours."""
+    return isinstance(reply, list) and reply[0] == b"loading"
+
+
+def member_user(ranking: Ranking, member: bytes) -> str:
+    """Return the user id inside a member of the sorted set."""
+    return member[PREFIX_WIDTH if ranking.ties == "first" else 0 :].decode()
+
+
+def _stamp(reply: list[Any]) -> Stamp:
+    return Stamp(reply[1].decode(), reply[2], reply[3])
+
+
+def _miss(reply: Any) -> Miss | None:
+    # An error reply (a key of another type in place, say) is a miss: the load begins with a clean slate.
+    if isinstance(reply, ResponseError):
+        return Miss("miss")
+    status = reply[0]
+    return None if status == b"ready" else Miss(status.decode())

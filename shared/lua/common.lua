@@ -1,0 +1,49 @@
+-- Shared by every script of the ranking index; placed in front of each.
+-- KEYS: state, ranking, versions, distinct (all of one ranking, one hash tag).
+--   state     hash: status (loading | ready), token, origin, page, count, known
+--   ranking   sorted set: member -> sort_key; smaller is better
+--   versions  hash: user_id -> version, or version:prefix where ties = first
+--   distinct  sorted set of the distinct sort_keys (ties = dense only)
+-- Sort keys stay strings from end to end: a Lua number prints 2^53-1 as 9.007199254741e+15.
+local STATE, RANKING, VERSIONS, DISTINCT = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+
+-- Returns {status, token, page, count}, or nil: a miss. A copy made elsewhere (another Redis,
+-- another Postgres) is a miss; so is one that lost a key, to eviction for example.
+local function open(origin)
+  local s = redis.call('HMGET', STATE, 'status', 'token', 'page', 'count', 'known', 'origin')
+  if not s[1] or s[6] ~= origin then return nil end
+  if redis.call('ZCARD', RANKING) ~= tonumber(s[4]) or redis.call('HLEN', VERSIONS) ~= tonumber(s[5]) then
+    redis.call('DEL', STATE)
+    return nil
+  end
+  return s
+end
+
+-- An index in use lives on; an idle one expires: the state first, then the rest, a minute later.
+local function expire(ttl_ms)
+  redis.call('PEXPIRE', STATE, ttl_ms)
+  for _, key in ipairs({RANKING, VERSIONS, DISTINCT}) do
+    redis.call('PEXPIRE', key, tonumber(ttl_ms) + 60000)
+  end
+end
+
+local function keep(idle_ms)
+  if redis.call('PTTL', STATE) < tonumber(idle_ms) / 2 then expire(idle_ms) end
+end
+
+local function rank_of(ties, member, sort_key)
+  if ties == 'first' then return redis.call('ZRANK', RANKING, member) + 1 end
+  local counted = ties == 'dense' and DISTINCT or RANKING
+  return redis.call('ZCOUNT', counted, '-inf', '(' .. sort_key) + 1
+end
+
+local function ties_at(sort_key)
+  return redis.call('ZCOUNT', RANKING, sort_key, sort_key)
+end
+
+-- Splits a value of `versions` into its version and the prefix of the user's member.
+local function split(value)
+  local colon = string.find(value, ':', 1, true)
+  if not colon then return value, '' end
+  return string.sub(value, 1, colon - 1), string.sub(value, colon + 1)
+end

@@ -1,0 +1,129 @@
+"""What a ranking is: one leaderboard, generation and season; how its places are reckoned. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from shared.messages import Operator, Order, Ties
+
+HOT_PLACES = 100
+"""Places kept as a hot page; a change at or above the last of them makes a new page."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard's definition as the services use it."""
+
+    leaderboard_id: int
+    game_id: int
+    leaderboard: str
+    generation: int
+    title: str | None
+    operator: Operator
+    order: Order
+    ties: Ties
+    schedule: str | None
+    timezone: str
+    modes: frozenset[str] | None
+    min_score: int
+    max_score: int
+    status: str
+
+    def counts(self, mode: str | None) -> bool:
+        """Say whether a session of `mode` counts here."""
+        return self.modes is None or mode in self.modes
+
+    def ranking(self, season: int) -> Ranking:
+        """Return the ranking of one season (its start in Unix seconds; 0: the endless one)."""
+        return Ranking(self.leaderboard_id, self.generation, season, self.ties, self.order)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One season's order of one leaderboard: the unit of the ranking index."""
+
+    leaderboard_id: int
+    generation: int
+    season: int
+    ties: Ties
+    order: Order
+
+    @cached_property
+    def keys(self) -> tuple[str, str, str, str]:
+        """The Redis keys: state, ranking, versions, distinct; one hash tag, so one cluster node."""
+        tag = f"{{lb:{self.leaderboard_id}.{self.generation}.{self.season}}}"
+        return (f"{tag}:s", f"{tag}:z", f"{tag}:v", f"{tag}:d")
+
+    def sort_key(self, score: int) -> int:
+        """Return the key in which smaller is better."""
+        return -score if self.order == "desc" else score
+
+    def score(self, sort_key: int) -> int:
+        """Return the score of a sort key (the mapping is its own inverse)."""
+        return -sort_key if self.order == "desc" else sort_key
+
+
+class Entry(NamedTuple):
+    """One row of `entries` as the index needs it; `sort_key` is None for a hidden or deleted one."""
+
+    user_id: str
+    version: int
+    sort_key: int | None
+    tiebreak: int
+
+
+class Place(NamedTuple):
+    """Where a user stands: rank (1 is best), players on that score (oneself included), score."""
+
+    rank: int
+    ties: int
+    score: int
+
+
+class Row(NamedTuple):
+    """One line of a page."""
+
+    user_id: str
+    place: Place
+
+
+def places(
+    ties: Ties,
+    start: int,
+    first_rank: int,
+    first_ties: int,
+    last_ties: int,
+    scores: Sequence[int],
+) -> list[Place]:
+    """Reckon the places of consecutive rows from what is known of the first and the last.
+
+    Args:
+        ties: the tie policy.
+        start: rows ahead of the first one.
+        first_rank: the rank of the first row.
+        first_ties: how many share the first row's score, in the whole ranking.
+        last_ties: how many share the last row's score, in the whole ranking.
+        scores: the rows' scores, best first. Only the first and last groups of equal scores can
+            reach beyond the rows; every group between them is whole, so its size is counted here.
+    """
+    result: list[Place] = []
+    position = 0
+    group_rank = first_rank
+    while position < len(scores):
+        score = scores[position]
+        end = position
+        while end < len(scores) and scores[end] == score:
+            end += 1
+        if position == 0:
+            size = first_ties
+        else:
+            size = last_ties if end == len(scores) else end - position
+            group_rank = group_rank + 1 if ties == "dense" else start + position + 1
+        for row in range(position, end):
+            rank = start + row + 1 if ties == "first" else group_rank
+            result.append(Place(rank, size, score))
+        position = end
+    return result

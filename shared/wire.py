@@ -1,0 +1,154 @@
+"""One connection to Redis (or Valkey) whose callers know which server they are talking to.
+
+The ranking index must notice a Redis that was restarted, restored or failed over, so the server's
+identity is read on every new connection and belongs to it: a command built for one server is never
+sent to another. That rules out a pool that reconnects unasked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from shared.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+_LUA = Path(__file__).parent / "lua"
+_COMMON = (_LUA / "common.lua").read_text()
+SCRIPTS = {
+    path.stem: _COMMON + path.read_text() for path in sorted(_LUA.glob("*.lua")) if path.stem != "common"
+}
+SHA = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
+
+RETRY_AFTER = 0.25
+"""Seconds after a failed connect in which callers are turned away at once."""
+
+Command = tuple[Any, ...]
+
+
+class Wire:
+    """A single connection, one round trip at a time; connects when it is needed.
+
+    Args:
+        url: `redis://[user:password@]host:port/db`.
+        timeout: seconds a connect or a round trip may take.
+    """
+
+    def __init__(self, url: str, *, timeout: float) -> None:
+        self._pool = ConnectionPool.from_url(
+            url, socket_timeout=None, socket_connect_timeout=timeout, decode_responses=False
+        )
+        self._timeout = timeout
+        self._connection: AbstractConnection | None = None
+        self._lock = asyncio.Lock()
+        self._closed_until = 0.0
+        self.identity = ""
+        """Run id and replication id of the server connected to; empty when not connected."""
+
+    async def connect(self) -> str:
+        """Make sure there is a connection; return the server's identity.
+
+        Raises:
+            StoreUnavailable: no server answers.
+        """
+        async with self._lock:
+            await self._ensure()
+        return self.identity
+
+    async def round_trip(self, identity: str, commands: Sequence[Command]) -> list[Any]:
+        """Send commands that were built for the server `identity`; return a reply for each.
+
+        An error reply of one command is returned in its place. Raises StoreUnavailable when the
+        connection is to another server by now, fails, or takes too long.
+        """
+        async with self._lock:
+            await self._ensure()
+            if self.identity != identity:
+                raise StoreUnavailable("redis is another server than a moment ago")
+            return await self._exchange(commands)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._drop()
+
+    async def _ensure(self) -> None:
+        if self._connection is not None and self._connection.is_connected:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._closed_until:
+            raise StoreUnavailable("redis is not reachable")
+        await self._drop()
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(self._timeout * 4):
+                await connection.connect()  # type: ignore[no-untyped-call]
+                self._connection = connection
+                self.identity = await self._identify()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._closed_until = loop.time() + RETRY_AFTER
+            await connection.disconnect(nowait=True)
+            await self._drop()
+            raise StoreUnavailable(f"redis is not reachable: {error}") from error
+
+    async def _identify(self) -> str:
+        server, replication, *_ = await self._exchange(
+            [
+                ("INFO", "server"),
+                ("INFO", "replication"),
+                *(("SCRIPT", "LOAD", text) for text in SCRIPTS.values()),
+            ]
+        )
+        return f"{_field(server, b'run_id')}:{_field(replication, b'master_replid')}"
+
+    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._connection
+        if connection is None:
+            raise StoreUnavailable("redis is not connected")
+        whole = False
+        try:
+            async with asyncio.timeout(self._timeout):
+                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                replies = [await _reply(connection) for _ in commands]
+            whole = True
+        except (RedisError, OSError, TimeoutError) as error:
+            raise StoreUnavailable(f"redis did not answer: {error!r}") from error
+        finally:
+            # A connection with answers outstanding is never used again, also when cancelled.
+            if not whole:
+                await self._drop()
+        for reply in replies:
+            if isinstance(reply, NoScriptError):  # SCRIPT FLUSH: connect anew, which loads them
+                await self._drop()
+                raise StoreUnavailable("redis lost its scripts") from reply
+        return replies
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        self.identity = ""
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error
+
+
+def _field(info: Any, name: bytes) -> str:
+    if not isinstance(info, bytes):
+        raise ResponseError(f"INFO was refused: {info!r}")
+    for line in info.splitlines():
+        key, _, value = line.partition(b":")
+        if key == name:
+            return value.decode()
+    raise ResponseError(f"INFO has no {name.decode()}")
