@@ -105,6 +105,14 @@ CREATE TABLE outbox (
 );
 COMMENT ON COLUMN outbox.changes IS '[[leaderboard_id, generation, season, [user_id, ...]], ...]; the row goes once they are applied';
 
+-- Entries of dropped boards and replaced generations, to be deleted in the background.
+CREATE TABLE discarded (
+    leaderboard_id integer NOT NULL,
+    generation     integer NOT NULL,
+    discarded_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (leaderboard_id, generation)
+);
+
 -- Partitions are made stand-alone and then attached under a lock_timeout. The lowest one starts at
 -- MINVALUE, where every non-v7 id lives; there is no default partition (one stray row in it would
 -- make creating that row's month fail).
@@ -160,7 +168,7 @@ $$;
 GRANT SELECT, INSERT, UPDATE ON games, leaderboards, users, game_sessions, entries TO leaderboard_score;
 GRANT SELECT, INSERT ON session_results TO leaderboard_score;
 GRANT DELETE ON leaderboards, entries TO leaderboard_score;
-GRANT SELECT, INSERT, DELETE ON outbox TO leaderboard_score;
+GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, discarded TO leaderboard_score;
 GRANT USAGE ON SEQUENCE entry_version TO leaderboard_score;
 GRANT EXECUTE ON FUNCTION make_periods(integer) TO leaderboard_score;
 GRANT SELECT ON games, leaderboards, users, game_sessions, session_results, entries, outbox TO leaderboard_rank;
