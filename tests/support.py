@@ -1,0 +1,24 @@
+"""Small things many tests need."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+
+async def wait_until(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
+    """Return the value of a condition (sync or async) once it is true; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if isinstance(value, Awaitable):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"still not true after {timeout:g} s: {condition}")
+        await asyncio.sleep(0.01)
