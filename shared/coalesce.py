@@ -25,7 +25,8 @@ class Coalescer(Generic[I, R]):
 
     Args:
         flush: takes 1..`batch` items, returns one result (or exception) for each, in order.
-        batch: the most items of one flush.
+        batch: the most weight of one flush (a heavier item goes alone).
+        weigh: the weight of an item; by default each weighs 1.
         queue: the most items waiting; past it `get` raises `overloaded` at once.
         lanes: flushes in flight at once.
     """
@@ -37,8 +38,10 @@ class Coalescer(Generic[I, R]):
         batch: int,
         queue: int,
         lanes: int = 1,
+        weigh: Callable[[I], int] | None = None,
     ) -> None:
         self._flush = flush
+        self._weigh = weigh
         self._batch = batch
         self._queue = queue
         self._idle_lanes = lanes
@@ -76,14 +79,23 @@ class Coalescer(Generic[I, R]):
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                size = min(self._batch, len(self._waiting))
-                taken = [self._waiting.popleft() for _ in range(size)]
+                taken = self._take()
                 # Who went away (a client that hung up, a deadline) needs no answer.
                 wanted = [pair for pair in taken if not pair[1].done()]
                 if wanted:
                     await self._run(wanted)
         finally:
             self._idle_lanes += 1
+
+    def _take(self) -> list[tuple[I, asyncio.Future[R]]]:
+        if self._weigh is None:
+            size = min(self._batch, len(self._waiting))
+            return [self._waiting.popleft() for _ in range(size)]
+        taken = [self._waiting.popleft()]
+        weight = self._weigh(taken[0][0])
+        while self._waiting and (weight := weight + self._weigh(self._waiting[0][0])) <= self._batch:
+            taken.append(self._waiting.popleft())
+        return taken
 
     async def _run(self, pairs: list[tuple[I, asyncio.Future[R]]]) -> None:
         results: Sequence[R | BaseException]

@@ -11,14 +11,12 @@ CHANNEL = "leaderboard:events"
 
 
 class EntriesChanged(msgspec.Struct, frozen=True, tag="entries"):
-    """Entries of one ranking changed; `page` and `token` are those of its index, if it answered."""
+    """Entries of one ranking changed."""
 
     leaderboard_id: int
     generation: int
     season: int
     users: list[str]
-    token: str = ""
-    page: int = 0
 
 
 class RulesChanged(msgspec.Struct, frozen=True, tag="rules"):

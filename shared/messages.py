@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from shared.names import MAX_RESULTS, MAX_SCORE, Score, Slug, UserId
 
@@ -15,7 +15,9 @@ Order = Literal["desc", "asc"]
 Ties = Literal["competition", "dense", "first"]
 Source = Literal["index", "database", "sealed"]
 Mode = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z", description="a kind of match")]
-Title = Annotated[str, Meta(min_length=1, max_length=200)]
+# Names are shown to people: no control characters (which would also hide NUL, which Postgres cannot keep).
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[^\x00-\x1f\x7f]*\Z")]
+Title = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00]*\Z")]
 
 
 class Request(Struct, forbid_unknown_fields=True, frozen=True):
@@ -57,6 +59,29 @@ class LeaderboardIn(Request, frozen=True):
     modes: Annotated[tuple[Mode, ...], Meta(min_length=1, max_length=32)] | None = None
     min_score: Score = 0
     max_score: Score = MAX_SCORE
+
+
+class ProfileIn(Request, frozen=True):
+    """A user's profile; what is absent is cleared."""
+
+    display_name: Name | None = None
+    country: Annotated[str, Meta(pattern=r"\A[A-Z]{2}\Z", description="ISO 3166-1 alpha-2")] | None = None
+    avatar_url: Annotated[str, Meta(max_length=2048, pattern=r"\Ahttps://[!-~]+\Z")] | None = None
+
+
+class BatchIn(Request, frozen=True):
+    """Many sessions in one call; each is atomic by itself."""
+
+    sessions: Annotated[tuple[Raw, ...], Meta(min_length=1, max_length=MAX_RESULTS)]
+
+
+class ProfileOut(Struct, frozen=True):
+    """A user's profile."""
+
+    user_id: str
+    display_name: str | None
+    country: str | None
+    avatar_url: str | None
 
 
 class GameOut(Struct, frozen=True):

@@ -1,0 +1,43 @@
+"""Run score_service: `python -m score_service`, settings from the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import uvicorn
+
+from score_service.app import create_app
+from score_service.settings import Settings
+from shared import logs
+from shared.settings import SettingsError, load
+
+
+def main() -> int:
+    """Serve until told to stop; accepted requests are finished first."""
+    try:
+        settings = load(Settings, os.environ)
+    except SettingsError as error:
+        print(f"score_service: {error}", file=sys.stderr)
+        return 2
+    logs.configure("score_service", settings.log_level)
+    uvicorn.run(
+        create_app(settings),
+        host=settings.score_host,
+        port=settings.score_port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=settings.drain_seconds,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

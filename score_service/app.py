@@ -1,0 +1,110 @@
+"""What score_service is made of, opened and closed in what order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypedDict
+
+from starlette.applications import Starlette
+from starlette.routing import Router
+
+from score_service.committer import Committer
+from score_service.definitions import Definitions
+from score_service.history import History
+from score_service.index import Applier
+from score_service.routes import routes
+from score_service.service import Sessions
+from score_service.settings import Settings
+from score_service.worker import Housekeeping, Outbox
+from shared.boards import Games
+from shared.index import RankingIndex
+from shared.loading import Loader
+from shared.postgres import open_pool, translated
+from shared.supervise import repeated
+from shared.wire import Wire
+
+DAY = 86_400.0
+
+
+class State(TypedDict):
+    """What the lifespan yields to requests."""
+
+    games: Games
+    sessions: Sessions
+    history: History
+    definitions: Definitions
+    ready: Callable[[], Awaitable[None]]
+
+
+def create_app(settings: Settings) -> Router:
+    """Build the application; nothing is opened before its lifespan starts."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            yield await _open(settings, stack)
+
+    return Router(routes(), redirect_slashes=False, lifespan=lifespan)
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> State:
+    timeout = settings.redis_timeout_ms / 1000
+    wires = [Wire(settings.redis_url, timeout=seconds) for seconds in (timeout, 5.0, timeout)]
+    applies, loads, hints = wires
+    for wire in wires:
+        stack.push_async_callback(wire.close)
+    idle_ms = settings.index_idle_seconds * 1000
+    indexes = [RankingIndex(wire, idle_ms=idle_ms) for wire in (applies, loads)]
+
+    def seen(identity: str) -> None:
+        for index in indexes:
+            index.database_identity = identity
+
+    pool = await stack.enter_async_context(
+        open_pool(
+            settings.database_url,
+            size=settings.score_pool_size,
+            timeout=5.0,
+            name="score_service",
+            on_identity=seen,
+            statement_timeout_ms=settings.score_statement_timeout_ms,
+        )
+    )
+    games = Games(pool)
+    stack.push_async_callback(games.close)
+    history = History(pool)
+    committer = Committer(pool, retry_seconds=settings.score_retry_ms / 1000)
+    loader = Loader(indexes[1], pool)
+    stack.push_async_callback(loader.close)
+    applier = Applier(indexes[0], loader, patience=settings.rank_patience_ms / 1000)
+    outbox = Outbox(pool, committer, history, indexes[1])
+    stack.push_async_callback(outbox.sweep)
+    sessions = Sessions(
+        games,
+        committer,
+        applier,
+        history,
+        batch=settings.score_batch_results,
+        queue=settings.score_queue_sessions,
+        lanes=settings.score_lanes,
+    )
+    stack.push_async_callback(sessions.close)
+    keeping = Housekeeping(pool)
+    await stack.enter_async_context(repeated("drop applied outbox rows", outbox.sweep, every=0.25))
+    await stack.enter_async_context(repeated("relay the outbox", outbox.relay, every=0.5))
+    await stack.enter_async_context(repeated("measure the outbox", outbox.measure, every=5.0))
+    await stack.enter_async_context(repeated("make partitions", keeping.make_periods, every=DAY / 4))
+    await stack.enter_async_context(repeated("purge entries", keeping.purge, every=10.0))
+
+    async def ready() -> None:
+        with translated():
+            await pool.fetchval("SELECT 1")
+
+    return State(
+        games=games,
+        sessions=sessions,
+        history=history,
+        definitions=Definitions(pool, games, hints),
+        ready=ready,
+    )

@@ -1,0 +1,358 @@
+"""The group commit: sessions that arrive while one batch commits are the next batch.
+
+One batch is one READ COMMITTED transaction with a fixed number of statements, however many
+results it holds. What it decides about each session is an outcome, not an exception, so one bad
+session costs the others nothing; one that breaks a batch all the same is found by bisecting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from prometheus_client import Counter, Histogram
+
+from score_service import rules
+from score_service.store import MERGE, MERGES, EntryRow, Fold, Recorded, ResultRow, SessionRow, Transaction
+from shared.boards import Game
+from shared.errors import LeaderboardError, StoreUnavailable
+from shared.messages import SessionIn
+from shared.names import MAX_SCORE, clean, microseconds
+from shared.postgres import Pool, translated
+from shared.ranking import Board, Ranking
+
+log = logging.getLogger(__name__)
+
+BATCHES = Counter("leaderboard_batches_total", "Group commits by outcome.", ["outcome"])
+BATCH_SESSIONS = Histogram(
+    "leaderboard_batch_sessions",
+    "Sessions in a group commit.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+)
+COMMIT_SECONDS = Histogram(
+    "leaderboard_commit_seconds",
+    "Time of a group commit's transaction.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1, 5),
+)
+
+# The order between two transactions, not their content, is what failed: the same batch may pass.
+CONTENTION = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.UniqueViolationError,
+)
+PAUSE = 0.05
+"""Seconds before a failed batch is tried again, on average; doubled each time up to a second."""
+
+Key = tuple[int, UUID]
+EntryKey = tuple[Ranking, str]
+
+
+@dataclass(slots=True, eq=False)
+class Submission:
+    """One session on its way into the history."""
+
+    game: Game
+    session: SessionIn
+    session_id: UUID
+    period: date
+    fingerprint: bytes
+    deadline: float
+    tried: bool = False
+    """Sent to Postgres before, with an outcome we did not learn: a replay of it may be our own."""
+
+    @property
+    def key(self) -> Key:
+        """What makes it unique."""
+        return (self.game.game_id, self.session_id)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a submission; `entries` and `boards` are empty for a replay."""
+
+    played_at: datetime
+    replayed: bool
+    voided: bool = False
+    boards: list[Board] = field(default_factory=list)
+    batch: Batch | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one committed batch changed: applied to the index once, on behalf of all its sessions."""
+
+    outbox_id: int
+    entries: dict[EntryKey, EntryRow]
+    applied: asyncio.Future[Any] | None = None
+
+
+class _OutOfRange(Exception):
+    """Totals left the range of exact integers; the batch is rolled back and split."""
+
+    def __init__(self, keys: set[EntryKey]) -> None:
+        super().__init__(f"{len(keys)} totals out of range")
+        self.keys = keys
+
+
+Result = Outcome | BaseException
+Winner = tuple[Submission, list[Board]]
+
+
+class Committer:
+    """Commits batches of submissions; `applied` collects outbox ids to drop with the next batch."""
+
+    def __init__(self, pool: Pool, *, retry_seconds: float) -> None:
+        self._pool = pool
+        self._retry_seconds = retry_seconds
+        self._games: dict[int, Game] = {}
+        self.applied: list[int] = []
+
+    async def commit(self, submissions: Sequence[Submission]) -> list[Result]:
+        """Record submissions; return an outcome or an error for each, in order."""
+        results: dict[int, Result] = {}
+        waiting = list(submissions)
+        while waiting:
+            batch: dict[Key, Submission] = {}
+            again: list[Submission] = []
+            now = asyncio.get_running_loop().time()
+            for submission in waiting:
+                if submission.deadline <= now and not submission.tried:
+                    results[id(submission)] = TimeoutError()
+                elif submission.key in batch:  # the same session twice at once: the second is a replay
+                    again.append(submission)
+                else:
+                    batch[submission.key] = submission
+            for submission, result in await self._settle(list(batch.values())):
+                results[id(submission)] = result
+            waiting = again
+        return [results[id(submission)] for submission in submissions]
+
+    async def _settle(self, batch: list[Submission]) -> list[tuple[Submission, Result]]:
+        """Commit a batch of different sessions, splitting it as long as it breaks."""
+        if not batch:
+            return []
+        batch.sort(key=attrgetter("game.game_id", "period", "session_id"))
+        try:
+            outcomes = await self._insist(batch)
+            return list(zip(batch, outcomes, strict=True))
+        except _OutOfRange as error:
+            return await self._set_apart(batch, error.keys)
+        except StoreUnavailable as error:
+            BATCHES.labels("unavailable").inc()
+            return [(submission, error) for submission in batch]
+        except Exception as error:
+            BATCHES.labels("broken").inc()
+            if len(batch) == 1:
+                log.exception("a session breaks its batch", extra={"session_id": str(batch[0].session_id)})
+                return [(batch[0], error)]
+            middle = len(batch) // 2
+            return await self._settle(batch[:middle]) + await self._settle(batch[middle:])
+
+    async def _set_apart(
+        self, batch: list[Submission], keys: set[EntryKey]
+    ) -> list[tuple[Submission, Result]]:
+        """Run the sessions that touch the totals in `keys` alone, after the others."""
+        if len(batch) == 1:
+            ranking, user_id = next(iter(keys))
+            name = _board_name(batch[0].game, ranking.leaderboard_id)
+            detail = f"the total of {user_id} on {name} would pass {MAX_SCORE} in magnitude"
+            return [(batch[0], LeaderboardError("score_total_out_of_range", detail))]
+        users = {user_id for _, user_id in keys}
+        suspects = [s for s in batch if any(result.user_id in users for result in s.session.results)]
+        others = [submission for submission in batch if submission not in suspects]
+        settled = await self._settle(others)
+        for suspect in suspects:
+            settled += await self._settle([suspect])
+        return settled
+
+    async def _insist(self, batch: list[Submission]) -> list[Result]:
+        """Run the transaction; again on contention and lost connections, until time is up."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._retry_seconds
+        pause = PAUSE
+        while True:
+            try:
+                with translated(), COMMIT_SECONDS.time():
+                    outcomes = await self._transact(batch)
+            except (*CONTENTION, StoreUnavailable) as error:
+                for submission in batch:
+                    submission.tried = True
+                if loop.time() + pause > give_up:
+                    raise StoreUnavailable("the batch could not be committed in time") from error
+                log.warning("a batch is tried again: %r", error, extra={"sessions": len(batch)})
+                BATCHES.labels("retried").inc()
+                await asyncio.sleep(pause * (0.5 + random.random()))  # noqa: S311
+                pause = min(pause * 2, 1.0)
+            else:
+                BATCHES.labels("committed").inc()
+                BATCH_SESSIONS.observe(len(batch))
+                return outcomes
+
+    async def _transact(self, batch: list[Submission]) -> list[Result]:
+        dropped = self.applied[:1000]
+        async with self._pool.acquire() as connection, connection.transaction():
+            transaction = Transaction(connection)
+            game_ids = sorted({submission.game.game_id for submission in batch})
+            await transaction.gate(game_ids)
+            now = await self._read_rules(transaction, game_ids)
+            refused = {
+                submission.key: error
+                for submission in batch
+                if (error := self._refusal(submission, now)) is not None
+            }
+            fresh = [_session_row(s, now) for s in batch if s.key not in refused]
+            inserted = await transaction.record_sessions(fresh) if fresh else set()
+            winners = {s.key: (s, self._boards(s)) for s in batch if s.key in inserted}
+            losers = [submission for submission in batch if submission.key not in inserted]
+            known: dict[Key, Recorded] = {}
+            if losers:
+                keys = [(s.game.game_id, s.period, s.session_id) for s in losers]
+                known = await transaction.classify_sessions(keys)
+            changed = await self._write(transaction, [*winners.values()], now, dropped) if winners else None
+        if changed is not None:
+            del self.applied[: len(dropped)]
+        return [
+            Outcome(
+                submission.session.played_at or now,
+                replayed=False,
+                boards=winners[submission.key][1],
+                batch=changed,
+            )
+            if submission.key in winners
+            else _classified(submission, known.get(submission.key), refused.get(submission.key))
+            for submission in batch
+        ]
+
+    async def _read_rules(self, transaction: Transaction, game_ids: list[int]) -> datetime:
+        """Bring the definitions up to what the gate protects; return the database's time."""
+        in_force = await transaction.rules_in_force(game_ids)
+        for game_id, name, version, archived_at, _ in in_force:
+            known = self._games.get(game_id)
+            if known is None or known.rules_version != version or known.archived != bool(archived_at):
+                game = await transaction.game(name)
+                assert game is not None, "a game is never deleted, only archived"
+                self._games[game_id] = game
+        now: datetime = in_force[0]["now"]
+        return now
+
+    def _refusal(self, submission: Submission, now: datetime) -> LeaderboardError | None:
+        """Return why a session may not be recorded now; checks here can change with time."""
+        game = self._games[submission.game.game_id]
+        session = submission.session
+        if game.archived:
+            return LeaderboardError("game_not_found", f"there is no game {clean(game.game)!r}")
+        return rules.check_time(submission.session_id, session.played_at, now) or rules.check_bounds(
+            game.boards.values(), session.mode, session.results
+        )
+
+    async def _write(
+        self, transaction: Transaction, winners: list[Winner], now: datetime, dropped: list[int]
+    ) -> Batch:
+        """Append the results of new sessions and fold them into their entries."""
+        folds = _fold(winners, now)
+        users = sorted({(s.game.game_id, r.user_id) for s, _ in winners for r in s.session.results})
+        results = [row for submission, _ in winners for row in _result_rows(submission, now)]
+        outbox_id = await transaction.record_results(users, results, _changes(folds), dropped)
+        rankings = {(f.ranking.leaderboard_id, f.ranking.season): f.ranking for f in folds}
+        entries: dict[EntryKey, EntryRow] = {}
+        for name in MERGES:
+            part = [fold for fold in folds if MERGE[fold.operator] == name]
+            for row in await transaction.merge(name, part) if part else ():
+                entries[rankings[row.leaderboard_id, row.season], row.user_id] = row
+        beyond = {key for key, row in entries.items() if abs(row.score) > MAX_SCORE}
+        if beyond:
+            raise _OutOfRange(beyond)
+        return Batch(outbox_id, entries)
+
+    def _boards(self, submission: Submission) -> list[Board]:
+        """Return the leaderboards a session counts on, by the rules in force."""
+        boards = self._games[submission.game.game_id].boards.values()
+        return [board for board in boards if board.counts(submission.session.mode)]
+
+
+def _fold(winners: list[Winner], now: datetime) -> list[Fold]:
+    """Merge the contributions of a batch, one for each entry, sorted by the entries' key."""
+    merged: dict[EntryKey, Fold] = {}
+    for submission, boards in winners:
+        session = submission.session
+        played_at = microseconds(session.played_at or now)
+        for board in boards:
+            ranking = board.ranking(0)
+            operator = board.operator
+            for result in session.results:
+                part = rules.contribution(operator, ranking, result.score, played_at, submission.session_id)
+                key = (ranking, result.user_id)
+                if (before := merged.get(key)) is not None:
+                    part = rules.merge(operator, before.contribution, part)
+                tiebreak = rules.tiebreak(ranking, part.reached_at)
+                merged[key] = Fold(ranking, result.user_id, operator, part, tiebreak)
+    return sorted(merged.values(), key=_entry_order)
+
+
+def _classified(
+    submission: Submission, recorded: Recorded | None, refusal: LeaderboardError | None
+) -> Result:
+    """Decide about a session that was not inserted: a replay, a conflict, or refused."""
+    if recorded is None:
+        return refusal or StoreUnavailable("the session was neither recorded nor found")
+    if recorded.fingerprint != submission.fingerprint:
+        detail = f"session {submission.session_id} was recorded with other content"
+        return LeaderboardError("session_conflict", detail)
+    # Our own earlier try went through: its caller has had no answer yet, so to them it is new.
+    return Outcome(recorded.played_at, replayed=not submission.tried, voided=recorded.voided)
+
+
+def _session_row(submission: Submission, now: datetime) -> SessionRow:
+    return SessionRow(
+        submission.game.game_id,
+        submission.period,
+        submission.session_id,
+        submission.fingerprint,
+        submission.session.mode,
+        submission.session.played_at or now,
+    )
+
+
+def _result_rows(submission: Submission, now: datetime) -> list[ResultRow]:
+    head = (submission.game.game_id, submission.period, submission.session_id)
+    played_at = submission.session.played_at or now
+    return [
+        ResultRow(
+            *head,
+            result.user_id,
+            result.score,
+            played_at,
+            None if result.metadata is None else rules.canonical(result.metadata).decode(),
+        )
+        for result in submission.session.results
+    ]
+
+
+def _entry_order(fold: Fold) -> tuple[int, int, int, str]:
+    ranking = fold.ranking
+    return (ranking.leaderboard_id, ranking.generation, ranking.season, fold.user_id)
+
+
+def _changes(folds: list[Fold]) -> str:
+    """Name the entries a batch changes: [[leaderboard_id, generation, season, [user_id, ...]], ...]."""
+    return orjson.dumps(
+        [
+            [ranking.leaderboard_id, ranking.generation, ranking.season, [fold.user_id for fold in group]]
+            for ranking, group in groupby(folds, key=attrgetter("ranking"))
+        ]
+    ).decode()
+
+
+def _board_name(game: Game, leaderboard_id: int) -> str:
+    return next((b.leaderboard for b in game.boards.values() if b.leaderboard_id == leaderboard_id), "?")

@@ -1,0 +1,227 @@
+"""Games and leaderboards as the studio defines them; every change takes the game's gate alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from score_service.store import SQL
+from shared.boards import Game, Games
+from shared.errors import LeaderboardError, StoreUnavailable, invalid, not_found
+from shared.events import CHANNEL, Event, ProfileChanged, RulesChanged, encode
+from shared.messages import GameIn, GameOut, LeaderboardIn, LeaderboardOut, ProfileIn, ProfileOut
+from shared.names import MAX_SCORE, clean, is_slug, is_user_id
+from shared.postgres import Connection, Pool, translated
+from shared.wire import Wire
+
+FOLDING = ("operator", "sort_order", "ties", "schedule", "timezone", "modes")
+"""What a board's entries depend on: changed, the board is folded anew as the next generation."""
+
+
+class Definitions:
+    """Creates, changes and drops games and leaderboards; keeps profiles.
+
+    Args:
+        wire: where events go, so that other replicas look at once and not within a second.
+    """
+
+    def __init__(self, pool: Pool, games: Games, wire: Wire) -> None:
+        self._pool = pool
+        self._games = games
+        self._wire = wire
+
+    async def put_game(self, name: str, body: GameIn) -> tuple[GameOut, bool]:
+        """Create a game with its leaderboard `global`, or rename it; return it and whether it is new.
+
+        Raises:
+            LeaderboardError: `invalid_request`, the id breaks its rule.
+        """
+        if not is_slug(name):
+            raise invalid("game", f"{clean(name)!r} must match [a-z0-9][a-z0-9_-]{{0,63}}")
+        async with self._transaction() as connection:
+            known = await connection.fetchval(SQL["game_id"], name)
+            if known is not None:
+                await connection.execute(SQL["gate_exclusively"], known)
+            row = await connection.fetchrow(SQL["put_game"], name, body.title)
+            assert row is not None
+            if row["is_new"]:
+                board = LeaderboardIn()
+                await connection.fetchrow(
+                    SQL["insert_leaderboard"], row["game_id"], "global", *_definition(board)
+                )
+        await self._changed(name)
+        return _game(row), row["is_new"]
+
+    async def list_games(self, after: str, limit: int) -> list[GameOut]:
+        """Return a page of games in id order, those after `after`."""
+        with translated():
+            return [_game(row) for row in await self._pool.fetch(SQL["list_games"], after, limit)]
+
+    async def archive_game(self, game: Game) -> GameOut:
+        """Hide a game: it refuses writes and reads until it is put again."""
+        async with self._transaction() as connection:
+            await connection.execute(SQL["gate_exclusively"], game.game_id)
+            row = await connection.fetchrow(SQL["archive_game"], game.game_id)
+        await self._changed(game.game)
+        return _game(row)
+
+    async def put_leaderboard(
+        self, game: Game, name: str, body: LeaderboardIn
+    ) -> tuple[LeaderboardOut, bool]:
+        """Create or replace a leaderboard, folded from all recorded sessions; return it and whether it is new.
+
+        Raises:
+            LeaderboardError: `invalid_request`; `score_total_out_of_range` when a total would be.
+        """
+        if not is_slug(name):
+            raise invalid("leaderboard", f"{clean(name)!r} must match [a-z0-9][a-z0-9_-]{{0,63}}")
+        _check(body)
+        definition = _definition(body)
+        async with self._transaction() as connection:
+            await connection.execute(SQL["gate_exclusively"], game.game_id)
+            before = await connection.fetchrow(SQL["leaderboard_for_update"], game.game_id, name)
+            if before is None:
+                row = await connection.fetchrow(SQL["insert_leaderboard"], game.game_id, name, *definition)
+                await _fold(connection, row)
+            else:
+                row = await self._replace(connection, before, definition)
+            await connection.execute(SQL["bump_rules"], game.game_id)
+        await self._changed(game.game)
+        return leaderboard(row), before is None
+
+    async def drop_leaderboard(self, game: Game, name: str) -> None:
+        """Drop a leaderboard; the history stays.
+
+        Raises:
+            LeaderboardError: `leaderboard_not_found`.
+        """
+        async with self._transaction() as connection:
+            await connection.execute(SQL["gate_exclusively"], game.game_id)
+            row = await connection.fetchrow(SQL["drop_leaderboard"], game.game_id, name)
+            if row is None:
+                raise not_found("leaderboard", f"{game.game} has no leaderboard {clean(name)!r}")
+            await connection.execute(SQL["discard_entries"], row["leaderboard_id"], row["generation"])
+            await connection.execute(SQL["bump_rules"], game.game_id)
+        await self._changed(game.game)
+
+    async def put_profile(self, game: Game, user_id: str, body: ProfileIn) -> tuple[ProfileOut, bool]:
+        """Create or replace a user's profile; return it and whether the user is new.
+
+        Raises:
+            LeaderboardError: `invalid_request`, the id breaks its rule.
+        """
+        if not is_user_id(user_id):
+            raise invalid("user_id", f"{clean(user_id)!r} must match [A-Za-z0-9][A-Za-z0-9_.:@-]{{0,63}}")
+        with translated():
+            row = await self._pool.fetchrow(
+                SQL["put_profile"], game.game_id, user_id, body.display_name, body.country, body.avatar_url
+            )
+        assert row is not None
+        await self._publish(ProfileChanged(game.game_id, user_id))
+        profile = ProfileOut(row["user_id"], row["display_name"], row["country"], row["avatar_url"])
+        return profile, row["is_new"]
+
+    async def _replace(self, connection: Connection, before: Any, definition: tuple[Any, ...]) -> Any:
+        generation = before["generation"]
+        row = await connection.fetchrow(
+            SQL["replace_leaderboard"], before["game_id"], before["leaderboard"], *definition, generation
+        )
+        if row is not None and any(row[column] != before[column] for column in FOLDING):
+            row = await connection.fetchrow(
+                SQL["replace_leaderboard"],
+                before["game_id"],
+                before["leaderboard"],
+                *definition,
+                generation + 1,
+            )
+            await connection.execute(SQL["discard_entries"], before["leaderboard_id"], generation)
+            await _fold(connection, row)
+        return row
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                yield connection
+
+    async def _changed(self, game: str) -> None:
+        self._games.forget(game)
+        await self._publish(RulesChanged(game))
+
+    async def _publish(self, event: Event) -> None:
+        """Publish a hint; without Redis the others find out within a second."""
+        try:
+            identity = await self._wire.connect()
+            await self._wire.round_trip(identity, [("PUBLISH", CHANNEL, encode(event))])
+        except StoreUnavailable:
+            return
+
+
+def leaderboard(row: Any) -> LeaderboardOut:
+    """Build the public form of a definition from its row."""
+    return LeaderboardOut(
+        leaderboard=row["leaderboard"],
+        title=row["title"],
+        operator=row["operator"],
+        order=row["sort_order"],
+        ties=row["ties"],
+        schedule=row["schedule"],
+        timezone=row["timezone"],
+        modes=None if row["modes"] is None else tuple(row["modes"]),
+        min_score=row["min_score"],
+        max_score=row["max_score"],
+        status=row["status"],
+    )
+
+
+async def _fold(connection: Connection, row: Any) -> None:
+    """Fold the whole history into a board's entries, under the gate."""
+    try:
+        await connection.execute(
+            SQL[f"fold_{row['operator']}"],
+            row["game_id"],
+            row["leaderboard_id"],
+            row["generation"],
+            row["modes"],
+            row["min_score"],
+            row["max_score"],
+            row["sort_order"] == "desc",
+            row["ties"] == "first",
+        )
+        beyond = await connection.fetchval(
+            SQL["fold_out_of_range"], row["leaderboard_id"], row["generation"], MAX_SCORE
+        )
+    except asyncpg.NumericValueOutOfRangeError:
+        beyond = 1
+    if beyond:
+        detail = f"the history holds totals past {MAX_SCORE} in magnitude for this definition"
+        raise LeaderboardError("score_total_out_of_range", detail)
+
+
+def _definition(body: LeaderboardIn) -> tuple[Any, ...]:
+    modes = None if body.modes is None else sorted(set(body.modes))
+    return (
+        body.title,
+        body.operator,
+        body.order,
+        body.ties,
+        body.schedule,
+        body.timezone,
+        modes,
+        body.min_score,
+        body.max_score,
+    )
+
+
+def _check(body: LeaderboardIn) -> None:
+    if body.min_score > body.max_score:
+        raise invalid("min_score", f"{body.min_score} must not be above max_score {body.max_score}")
+    if body.schedule is not None or body.timezone != "UTC":
+        raise invalid("schedule", "scheduled leaderboards are not supported yet")
+
+
+def _game(row: Any) -> GameOut:
+    return GameOut(row["game"], row["title"], row["created_at"], row["archived_at"])

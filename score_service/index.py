@@ -1,0 +1,124 @@
+"""How the disposable copy is kept: committed entries are applied to the ranking index."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from score_service.committer import EntryKey
+from score_service.store import EntryRow
+from shared import events
+from shared.index import Applied, Lookup, Placed, RankingIndex, read_applied, read_lookup
+from shared.loading import Loader
+from shared.ranking import Entry, Place, Ranking
+from shared.wire import Command
+
+MAX_WARM = 10_000
+"""Rankings remembered as ready; past it they are looked at again."""
+
+
+class Applier:
+    """Applies entries to the index and finds their ranks.
+
+    Args:
+        index: the lookups' and applies' connection.
+        loader: starts loads of rankings that have no index.
+        patience: seconds from the start of a load for which a request waits for its end.
+    """
+
+    def __init__(self, index: RankingIndex, loader: Loader, *, patience: float) -> None:
+        self._index = index
+        self._loader = loader
+        self._patience = patience
+        self._warm: set[Ranking] = set()
+        self._loads: dict[Ranking, float] = {}
+
+    async def warm(self, rankings: Iterable[Ranking]) -> None:
+        """See to it that rankings have an index, so that ranks before and after are known.
+
+        Starts loads of those not seen ready yet and waits for small ones to end.
+        """
+        if cold := [ranking for ranking in rankings if ranking not in self._warm]:
+            await self._load(cold)
+
+    async def _load(self, rankings: list[Ranking]) -> None:
+        loop = asyncio.get_running_loop()
+        tasks: dict[Ranking, asyncio.Task[None]] = {}
+        for ranking in rankings:
+            tasks[ranking] = self._loader.start(ranking)
+            if ranking not in self._loads:
+                self._loads[ranking] = loop.time()
+                tasks[ranking].add_done_callback(partial(self._loaded, ranking))
+        # Only the first moments of a load are waited for: a long one must not slow every request.
+        left = max(self._loads.get(ranking, 0.0) for ranking in rankings) + self._patience - loop.time()
+        if left > 0:
+            await asyncio.wait(tasks.values(), timeout=left)
+        for ranking, task in tasks.items():
+            if task.done():
+                self._remember(ranking)
+
+    async def apply(self, entries: Mapping[EntryKey, EntryRow]) -> dict[EntryKey, Placed]:
+        """Apply the entries of a committed batch and publish that they changed, in one round trip.
+
+        Returns where each stands; those of rankings without a ready index are absent.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached; the outbox keeps the batch.
+        """
+        parts: dict[Ranking, list[EntryRow]] = {}
+        for (ranking, _), row in entries.items():
+            parts.setdefault(ranking, []).append(row)
+        commands = [self._index.apply(ranking, map(_entry, rows)) for ranking, rows in parts.items()]
+        replies = await self._index.send(
+            commands, [_changed(ranking, rows) for ranking, rows in parts.items()]
+        )
+        placed: dict[EntryKey, Placed] = {}
+        for (ranking, rows), reply in zip(parts.items(), replies, strict=False):
+            answer = read_applied(ranking, reply)
+            if isinstance(answer, Applied):
+                self._remember(ranking)
+                placed.update(((ranking, row.user_id), p) for row, p in zip(rows, answer.placed, strict=True))
+            else:
+                self._warm.discard(ranking)
+        return placed
+
+    async def places(self, keys: Iterable[EntryKey]) -> dict[EntryKey, Place]:
+        """Look up where users stand now; those of rankings without a ready index are absent.
+
+        Raises:
+            StoreUnavailable: Redis could not be reached.
+        """
+        parts: dict[Ranking, list[str]] = {}
+        for ranking, user_id in keys:
+            parts.setdefault(ranking, []).append(user_id)
+        await self.warm(parts)
+        replies = await self._index.send([self._index.lookup(r, users) for r, users in parts.items()])
+        found: dict[EntryKey, Place] = {}
+        for (ranking, users), reply in zip(parts.items(), replies, strict=True):
+            answer = read_lookup(ranking, reply)
+            if isinstance(answer, Lookup):
+                pairs = zip(users, answer.places, strict=True)
+                found.update(((ranking, user), place) for user, place in pairs if place is not None)
+            else:
+                self._warm.discard(ranking)
+        return found
+
+    def _loaded(self, ranking: Ranking, _: object) -> None:
+        self._loads.pop(ranking, None)
+
+    def _remember(self, ranking: Ranking) -> None:
+        if len(self._warm) >= MAX_WARM:
+            self._warm.clear()
+        self._warm.add(ranking)
+
+
+def _entry(row: EntryRow) -> Entry:
+    return Entry(row.user_id, row.version, None if row.hidden else row.sort_key, row.tiebreak)
+
+
+def _changed(ranking: Ranking, rows: list[EntryRow]) -> Command:
+    event = events.EntriesChanged(
+        ranking.leaderboard_id, ranking.generation, ranking.season, [row.user_id for row in rows]
+    )
+    return ("PUBLISH", events.CHANNEL, events.encode(event))

@@ -1,0 +1,193 @@
+"""What happens to a session, in what order: validate, commit with others, apply, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from prometheus_client import Counter
+
+from score_service import rules
+from score_service.committer import Batch, Committer, EntryKey, Outcome, Result, Submission
+from score_service.history import History
+from score_service.index import Applier
+from score_service.store import EntryRow
+from shared.boards import Game, Games
+from shared.coalesce import Coalescer
+from shared.errors import StoreUnavailable
+from shared.index import Placed
+from shared.messages import EntryChange, ResultOut, SessionIn, SessionOut
+from shared.names import period_of, season_id, uuid7
+from shared.ranking import Board, Place
+
+log = logging.getLogger(__name__)
+
+SESSIONS = Counter("leaderboard_sessions_total", "Sessions answered, by outcome.", ["outcome"])
+UNAPPLIED = Counter("leaderboard_batches_unapplied_total", "Batches left to the outbox worker.")
+
+Places = dict[EntryKey, Placed]
+
+
+class Sessions:
+    """Records sessions.
+
+    Args:
+        batch: the most results committed together.
+        queue: the most sessions waiting for a commit; past it callers get `overloaded`.
+        lanes: commits in flight at once.
+    """
+
+    def __init__(
+        self,
+        games: Games,
+        committer: Committer,
+        applier: Applier,
+        history: History,
+        *,
+        batch: int,
+        queue: int,
+        lanes: int,
+    ) -> None:
+        self._games = games
+        self._committer = committer
+        self._applier = applier
+        self._history = history
+        self._applies: set[asyncio.Task[Places]] = set()
+        self._commits = Coalescer(self._flush, batch=batch, queue=queue, lanes=lanes, weigh=_weight)
+
+    @property
+    def waiting(self) -> int:
+        """How many sessions wait for a commit."""
+        return self._commits.waiting
+
+    async def record(self, game: Game, session: SessionIn, deadline: float) -> tuple[SessionOut, bool]:
+        """Record one session; return the answer and whether it is a replay.
+
+        Args:
+            deadline: when the caller stops waiting, by the loop's clock.
+
+        Raises:
+            LeaderboardError: the session breaks a rule, or the queue is full.
+            StoreUnavailable: Postgres cannot be reached; nothing is known to be recorded.
+            TimeoutError: the deadline passed; the outcome is not known.
+        """
+        rules.check_session(session)
+        session_id = session.session_id or uuid7()
+        async with asyncio.timeout_at(deadline):
+            boards = [board for board in game.boards.values() if board.counts(session.mode)]
+            await self._applier.warm([board.ranking(0) for board in boards])
+            submission = Submission(
+                game, session, session_id, period_of(session_id), rules.fingerprint(session), deadline
+            )
+            outcome = await self._commits.get(submission)
+            if outcome.replayed or outcome.batch is None:
+                return await self._replay(submission, outcome), outcome.replayed
+            return await self._answer(submission, outcome, outcome.batch), False
+
+    async def close(self) -> None:
+        """Commit and apply what was accepted."""
+        await self._commits.close()
+        if self._applies:
+            await asyncio.wait(self._applies)
+
+    async def _flush(self, submissions: Sequence[Submission]) -> Sequence[Result]:
+        results = await self._committer.commit(submissions)
+        for result in results:
+            if isinstance(result, Outcome) and result.batch is not None and result.batch.applied is None:
+                # Applied while the next batch commits; every session of the batch waits for it.
+                result.batch.applied = task = asyncio.create_task(self._apply(result.batch), name="apply")
+                self._applies.add(task)
+                task.add_done_callback(self._applies.discard)
+        return results
+
+    async def _apply(self, batch: Batch) -> Places:
+        try:
+            placed = await self._applier.apply(batch.entries)
+        except StoreUnavailable as error:
+            UNAPPLIED.inc()
+            log.warning("a batch is left to the outbox worker: %s", error)
+            return {}
+        self._committer.applied.append(batch.outbox_id)
+        if len(placed) < len(batch.entries):
+            placed.update(await self._late(batch.entries, placed))
+        return placed
+
+    async def _late(self, entries: dict[EntryKey, EntryRow], placed: Places) -> Places:
+        """Find ranks in rankings that had no index when the entries were applied."""
+        missing = [key for key in entries if key not in placed]
+        try:
+            found = await self._applier.places(missing)
+        except StoreUnavailable:
+            return {}
+        # Of an entry that was there before, the rank before cannot be known any more: both stay null.
+        return {
+            key: Placed(None, place.rank, place.ties, place.score)
+            for key, place in found.items()
+            if entries[key].is_new
+        }
+
+    async def _answer(self, submission: Submission, outcome: Outcome, batch: Batch) -> SessionOut:
+        assert batch.applied is not None, "_flush started the apply"
+        placed: Places = await asyncio.shield(batch.applied)
+        SESSIONS.labels("recorded").inc()
+        results = [
+            ResultOut(
+                result.user_id,
+                result.score,
+                [_change(board, result.user_id, batch, placed) for board in outcome.boards],
+            )
+            for result in submission.session.results
+        ]
+        return SessionOut(submission.session_id, outcome.played_at, results)
+
+    async def _replay(self, submission: Submission, outcome: Outcome) -> SessionOut:
+        """Answer a session that was recorded before with its entries as they are now."""
+        SESSIONS.labels("replayed").inc()
+        session, session_id = submission.session, submission.session_id
+        if outcome.voided:
+            empty = [ResultOut(result.user_id, result.score, []) for result in session.results]
+            return SessionOut(session_id, outcome.played_at, empty, voided=True)
+        game = await self._games.get(submission.game.game)
+        boards = [board for board in game.boards.values() if board.counts(session.mode)]
+        keys = [(board.ranking(0), result.user_id) for board in boards for result in session.results]
+        scores = await self._history.scores(keys)
+        try:
+            places = await self._applier.places(scores)
+        except StoreUnavailable:
+            places = {}
+        results = [
+            ResultOut(
+                result.user_id,
+                result.score,
+                [
+                    _standing(board, score, places.get(key))
+                    for board in boards
+                    if (score := scores.get(key := (board.ranking(0), result.user_id))) is not None
+                ],
+            )
+            for result in session.results
+        ]
+        return SessionOut(session_id, outcome.played_at, results)
+
+
+def _change(board: Board, user_id: str, batch: Batch, placed: Places) -> EntryChange:
+    key = (board.ranking(0), user_id)
+    place = placed.get(key)
+    score = batch.entries[key].score
+    if place is None or place.score is None:
+        return EntryChange(board.leaderboard, season_id(0), score, None, None, None)
+    # A later batch may have been applied first: then score and rank are both of that moment.
+    return EntryChange(
+        board.leaderboard, season_id(0), place.score, place.rank, place.previous_rank, place.ties
+    )
+
+
+def _standing(board: Board, score: int, place: Place | None) -> EntryChange:
+    if place is None:
+        return EntryChange(board.leaderboard, season_id(0), score, None, None, None)
+    return EntryChange(board.leaderboard, season_id(0), place.score, place.rank, place.rank, place.ties)
+
+
+def _weight(submission: Submission) -> int:
+    return len(submission.session.results)

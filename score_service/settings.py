@@ -1,0 +1,47 @@
+"""What an operator can change about score_service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class Settings(Struct, frozen=True):
+    """Settings from the environment; see `shared.settings.load`."""
+
+    database_url: Annotated[str, Meta(min_length=1, description="Postgres; several hosts are tried in order")]
+    redis_url: Annotated[str, Meta(min_length=1, description="Redis or Valkey that keeps the ranking index")]
+    score_host: Annotated[str, Meta(description="address to listen on; never a public one")] = "127.0.0.1"
+    score_port: Annotated[int, Meta(ge=1, le=65535, description="port to listen on")] = 8081
+    log_level: Annotated[
+        str, Meta(pattern=r"\A(DEBUG|INFO|WARNING|ERROR)\Z", description="least level logged")
+    ] = "INFO"
+    score_pool_size: Annotated[int, Meta(ge=3, le=100, description="most connections to Postgres")] = 8
+    score_batch_results: Annotated[
+        int, Meta(ge=1, le=10_000, description="most results committed together; bounds a transaction's time")
+    ] = 2000
+    score_queue_sessions: Annotated[
+        int, Meta(ge=1, le=100_000, description="most sessions waiting for a commit; past it callers get 503")
+    ] = 4000
+    score_lanes: Annotated[
+        int, Meta(ge=1, le=16, description="commits in flight at once from one process")
+    ] = 1
+    score_retry_ms: Annotated[
+        int, Meta(ge=0, le=60_000, description="how long a commit is tried again before its callers get 503")
+    ] = 5000
+    score_statement_timeout_ms: Annotated[
+        int, Meta(ge=100, le=600_000, description="Postgres ends a statement after this long")
+    ] = 30_000
+    redis_timeout_ms: Annotated[
+        int, Meta(ge=10, le=10_000, description="a round trip to Redis is given up after this long")
+    ] = 500
+    rank_patience_ms: Annotated[
+        int, Meta(ge=0, le=5000, description="how long an answer waits for a ranking that starts to load")
+    ] = 250
+    index_idle_seconds: Annotated[
+        int, Meta(ge=60, le=31_536_000, description="an index not used for this long expires")
+    ] = 86_400
+    drain_seconds: Annotated[
+        int, Meta(ge=1, le=300, description="how long a stopping process may finish what it accepted")
+    ] = 20

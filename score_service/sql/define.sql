@@ -1,0 +1,81 @@
+-- name: put_game
+-- Create a game, rename it, or bring it back from the archive; says which.
+INSERT INTO games AS g (game, title) VALUES ($1, $2)
+ON CONFLICT (game) DO UPDATE
+   SET title = EXCLUDED.title, archived_at = NULL, rules_version = g.rules_version + 1
+RETURNING game_id, game, title, created_at, archived_at, xmax = 0 AS is_new;
+
+-- name: list_games
+-- A page of games in id order, archived ones too.
+SELECT game, title, created_at, archived_at
+  FROM games
+ WHERE game > $1
+ ORDER BY game
+ LIMIT $2;
+
+-- name: archive_game
+-- Hide a game; its history and boards stay.
+UPDATE games
+   SET archived_at = coalesce(archived_at, now()), rules_version = rules_version + 1
+ WHERE game_id = $1
+RETURNING game, title, created_at, archived_at;
+
+-- name: bump_rules
+-- Tell every replica that what a result counts for has changed.
+UPDATE games SET rules_version = rules_version + 1 WHERE game_id = $1;
+
+-- name: leaderboard_for_update
+-- A leaderboard's definition, locked.
+SELECT * FROM leaderboards WHERE game_id = $1 AND leaderboard = $2 FOR UPDATE;
+
+-- name: insert_leaderboard
+-- Create a leaderboard.
+INSERT INTO leaderboards (game_id, leaderboard, title, operator, sort_order, ties, schedule, timezone, modes, min_score, max_score, status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'ready')
+RETURNING *;
+
+-- name: replace_leaderboard
+-- Replace a definition; a changed fold comes with the next generation.
+UPDATE leaderboards
+   SET title = $3, operator = $4, sort_order = $5, ties = $6, schedule = $7, timezone = $8,
+       modes = $9, min_score = $10, max_score = $11, generation = $12
+ WHERE game_id = $1 AND leaderboard = $2
+RETURNING *;
+
+-- name: drop_leaderboard
+-- Drop a leaderboard; the history stays.
+DELETE FROM leaderboards WHERE game_id = $1 AND leaderboard = $2 RETURNING leaderboard_id, generation;
+
+-- name: discard_entries
+-- Have the entries of a leaderboard's generations up to the given one deleted in the background.
+INSERT INTO discarded (leaderboard_id, generation)
+SELECT $1, generation FROM generate_series(1, $2::int) AS generation
+ON CONFLICT DO NOTHING;
+
+-- name: claim_discarded
+-- Take one generation whose entries are to be deleted; another replica skips it.
+SELECT leaderboard_id, generation FROM discarded ORDER BY discarded_at LIMIT 1 FOR UPDATE SKIP LOCKED;
+
+-- name: delete_entries
+-- Delete some entries of a discarded generation.
+DELETE FROM entries
+ WHERE (leaderboard_id, generation, season, user_id) IN (
+       SELECT leaderboard_id, generation, season, user_id
+         FROM entries
+        WHERE leaderboard_id = $1 AND generation = $2
+        LIMIT $3);
+
+-- name: drop_discarded
+-- A discarded generation has no entries left.
+DELETE FROM discarded WHERE leaderboard_id = $1 AND generation = $2;
+
+-- name: put_profile
+-- Create or replace a user's profile; says whether the user is new.
+INSERT INTO users AS u (game_id, user_id, display_name, country, avatar_url) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (game_id, user_id) DO UPDATE
+   SET display_name = EXCLUDED.display_name, country = EXCLUDED.country, avatar_url = EXCLUDED.avatar_url
+RETURNING user_id, display_name, country, avatar_url, xmax = 0 AS is_new;
+
+-- name: game_id
+-- A game's number, also of an archived one.
+SELECT game_id FROM games WHERE game = $1;

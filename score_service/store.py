@@ -1,0 +1,144 @@
+"""How the truth is kept: one method per named query, on a connection inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from score_service.rules import Contribution
+from shared.boards import GAME_WITH_BOARDS, Game, game_from_rows
+from shared.messages import Operator
+from shared.postgres import Connection
+from shared.queries import load
+from shared.ranking import Ranking
+
+SQL = {name: query.sql for name, query in load(Path(__file__).parent / "sql").items()}
+MERGE = {"sum": "merge_additive", "count": "merge_additive", "best": "merge_best", "latest": "merge_latest"}
+MERGES = ("merge_additive", "merge_best", "merge_latest")
+"""In the order in which every transaction runs them: one lock order for all."""
+
+
+class SessionRow(NamedTuple):
+    """A row of `game_sessions` to insert."""
+
+    game_id: int
+    period: date
+    session_id: UUID
+    fingerprint: bytes
+    mode: str | None
+    played_at: datetime
+
+
+class ResultRow(NamedTuple):
+    """A row of `session_results` to insert; metadata as JSON text."""
+
+    game_id: int
+    period: date
+    session_id: UUID
+    user_id: str
+    score: int
+    played_at: datetime
+    metadata: str | None
+
+
+class Recorded(NamedTuple):
+    """What the history holds of one session."""
+
+    fingerprint: bytes
+    played_at: datetime
+    voided: bool
+
+
+class Fold(NamedTuple):
+    """A merged contribution on its way into one entry."""
+
+    ranking: Ranking
+    user_id: str
+    operator: Operator
+    contribution: Contribution
+    tiebreak: int
+
+
+class EntryRow(NamedTuple):
+    """An entry as a merge left it."""
+
+    leaderboard_id: int
+    user_id: str
+    season: int
+    score: int
+    sort_key: int
+    tiebreak: int
+    version: int
+    hidden: bool
+    is_new: bool
+
+
+class Transaction:
+    """The statements of a batch, in the order architecture demands; arguments come sorted by key."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def gate(self, game_ids: Sequence[int]) -> None:
+        """Hold the gates of games, shared, until the transaction ends."""
+        await self._connection.execute(SQL["gate"], game_ids)
+
+    async def rules_in_force(self, game_ids: Sequence[int]) -> list[Any]:
+        """Return (game_id, game, rules_version, archived_at, now) for each game."""
+        return await self._connection.fetch(SQL["rules_in_force"], game_ids)
+
+    async def game(self, game: str) -> Game | None:
+        """Return a game's definition as this transaction sees it."""
+        return game_from_rows(await self._connection.fetch(GAME_WITH_BOARDS, game))
+
+    async def record_sessions(self, rows: Sequence[SessionRow]) -> set[tuple[int, UUID]]:
+        """Insert sessions; return (game_id, session_id) of those that were not there."""
+        inserted = await self._connection.fetch(SQL["record_sessions"], *columns(rows, 6))
+        return {(row[0], row[1]) for row in inserted}
+
+    async def classify_sessions(
+        self, keys: Sequence[tuple[int, date, UUID]]
+    ) -> dict[tuple[int, UUID], Recorded]:
+        """Return what is recorded of sessions, by (game_id, session_id)."""
+        rows = await self._connection.fetch(SQL["classify_sessions"], *columns(keys, 3))
+        return {(row[0], row[1]): Recorded(row[2], row[3], row[4]) for row in rows}
+
+    async def record_results(
+        self,
+        users: Sequence[tuple[int, str]],
+        results: Sequence[ResultRow],
+        changes: str,
+        applied: Sequence[int],
+    ) -> int:
+        """Insert users and results; return the id of the outbox row that names `changes` (JSON)."""
+        outbox_id: int = await self._connection.fetchval(
+            SQL["record_results"], *columns(users, 2), *columns(results, 7), changes, applied
+        )
+        return outbox_id
+
+    async def merge(self, name: str, folds: Sequence[Fold]) -> list[EntryRow]:
+        """Merge contributions into entries by one of `MERGES`; return the entries as they are now."""
+        arguments = [
+            (
+                fold.ranking.leaderboard_id,
+                fold.ranking.generation,
+                fold.ranking.season,
+                fold.user_id,
+                fold.ranking.score(fold.contribution.sort_key),
+                fold.contribution.sort_key,
+                fold.tiebreak,
+                fold.contribution.reached_at,
+                fold.contribution.session_id,
+            )
+            for fold in folds
+        ]
+        rows = await self._connection.fetch(SQL[name], *columns(arguments, 9))
+        return [EntryRow(*row) for row in rows]
+
+
+def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:
+    """Turn rows into the arrays that `unnest` takes."""
+    return list(zip(*rows, strict=True)) if rows else [()] * width

@@ -1,0 +1,135 @@
+"""What runs unasked: the outbox, partitions ahead of time, entries no board needs any more."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import orjson
+from prometheus_client import Counter, Gauge
+
+from score_service.committer import Committer, EntryKey
+from score_service.history import History
+from score_service.store import SQL
+from shared.boards import board_from_row
+from shared.events import CHANNEL, EntriesChanged, encode
+from shared.index import RankingIndex
+from shared.postgres import Pool, translated
+from shared.ranking import Ranking
+from shared.wire import Command
+
+log = logging.getLogger(__name__)
+
+OUTBOX_AGE = timedelta(seconds=1)
+"""A batch not applied for this long was left behind by a crash, or by Redis being away."""
+
+OUTBOX_BATCHES = 100
+"""Batches one run takes on."""
+
+MONTHS_AHEAD = 3
+"""Partitions of the history that exist before their month begins."""
+
+PURGE_ENTRIES = 5_000
+"""Entries deleted by one statement."""
+
+BACKLOG = Gauge("leaderboard_outbox_batches", "Committed batches not yet applied to the index and dropped.")
+AGE = Gauge("leaderboard_outbox_age_seconds", "Age of the oldest batch in the outbox.")
+RELAYED = Counter("leaderboard_outbox_relayed_total", "Batches the outbox worker applied.")
+
+
+class Outbox:
+    """Applies what a crash, or Redis being away, left behind; on any replica, any number of times."""
+
+    def __init__(self, pool: Pool, committer: Committer, history: History, index: RankingIndex) -> None:
+        self._pool = pool
+        self._committer = committer
+        self._history = history
+        self._index = index
+
+    async def sweep(self) -> None:
+        """Drop rows this process has applied and no batch came along to drop."""
+        if applied := self._committer.applied[:1000]:
+            with translated():
+                await self._pool.execute(SQL["drop_outbox"], applied)
+            del self._committer.applied[: len(applied)]
+
+    async def relay(self) -> None:
+        """Apply and publish rows nobody applied in time, then drop them."""
+        taken = OUTBOX_BATCHES
+        while taken == OUTBOX_BATCHES:
+            with translated():
+                async with self._pool.acquire() as connection, connection.transaction():
+                    rows = await connection.fetch(SQL["claim_outbox"], OUTBOX_AGE, OUTBOX_BATCHES)
+                    taken = len(rows)
+                    if rows:
+                        await self._apply([row["changes"] for row in rows])
+                        await connection.execute(SQL["drop_outbox"], [row["outbox_id"] for row in rows])
+                        RELAYED.inc(taken)
+
+    async def measure(self) -> None:
+        """Note how much waits, and for how long."""
+        with translated():
+            row = await self._pool.fetchrow(SQL["outbox_backlog"])
+        if row is not None:
+            BACKLOG.set(row["batches"])
+            AGE.set(row["age"])
+
+    async def _apply(self, changes: list[str]) -> None:
+        """Apply the named entries as they stand now: their rows may have moved on since."""
+        with translated():
+            boards = {
+                row["leaderboard_id"]: board_from_row(row)
+                for row in await self._pool.fetch(SQL["all_boards"])
+            }
+        keys: set[EntryKey] = set()
+        for change in changes:
+            for leaderboard_id, generation, season, users in orjson.loads(change):
+                board = boards.get(leaderboard_id)
+                if board is not None:  # a dropped board has no index
+                    ranking = Ranking(leaderboard_id, generation, season, board.ties, board.order)
+                    keys.update((ranking, user) for user in users)
+        found = await self._history.entries(list(keys))
+        commands = [self._index.apply(ranking, entries) for ranking, entries in found.items()]
+        hints: list[Command] = [
+            (
+                "PUBLISH",
+                CHANNEL,
+                encode(
+                    EntriesChanged(
+                        ranking.leaderboard_id,
+                        ranking.generation,
+                        ranking.season,
+                        [entry.user_id for entry in entries],
+                    )
+                ),
+            )
+            for ranking, entries in found.items()
+        ]
+        if commands:
+            await self._index.send(commands, hints)
+
+
+class Housekeeping:
+    """Keeps the tables in shape."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def make_periods(self) -> None:
+        """Make the history's partitions well before their months begin."""
+        with translated():
+            made = await self._pool.fetchval(SQL["make_periods"], MONTHS_AHEAD)
+        if made:
+            log.info("made %d partitions", made)
+
+    async def purge(self) -> None:
+        """Delete entries of dropped boards and replaced generations, a chunk at a time."""
+        while True:
+            with translated():
+                async with self._pool.acquire() as connection, connection.transaction():
+                    row = await connection.fetchrow(SQL["claim_discarded"])
+                    if row is None:
+                        return
+                    done = await connection.execute(SQL["delete_entries"], *row, PURGE_ENTRIES)
+                    if done == "DELETE 0":
+                        await connection.execute(SQL["drop_discarded"], *row)
