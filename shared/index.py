@@ -25,9 +25,14 @@ PREFIX_WIDTH = 17
 
 
 class Miss(NamedTuple):
-    """The index cannot answer: `miss` (nobody loads it) or `loading`."""
+    """The index cannot answer: `miss` (nobody loads it) or `loading`.
+
+    While it loads, `version` changes with every apply: what Postgres answers to a question asked
+    after the version was read may be kept under it.
+    """
 
     status: str
+    version: str = ""
 
 
 class Stamp(NamedTuple):
@@ -82,11 +87,11 @@ class RankingIndex:
         self.database_identity = ""
         """System identifier and timeline of Postgres; set by whoever connects to it."""
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
-        """Run commands, each made by a method below, in one round trip.
+    async def send(self, commands: Sequence[Command], plain: Sequence[Command] = ()) -> list[Any]:
+        """Run commands, each made by a method below, in one round trip; `plain` ones after them.
 
         Commands are built without the origin, which is filled in here: it must be that of the
-        connection they are sent on.
+        connection they are sent on. Commands of others (profiles) may come along.
 
         Raises:
             StoreUnavailable: Redis cannot be reached, or did not answer in time.
@@ -96,7 +101,7 @@ class RankingIndex:
         identity = await self._wire.connect()
         origin = f"{identity}|{self.database_identity}"
         filled = [(*command[:_ORIGIN_AT], origin, *command[_ORIGIN_AT:]) for command in commands]
-        return await self._wire.round_trip(identity, filled)
+        return await self._wire.round_trip(identity, [*filled, *plain])
 
     def apply(self, ranking: Ranking, entries: Iterable[Entry]) -> Command:
         """Build the command that applies changed entries (an `Applied` or a `Miss`)."""
@@ -170,8 +175,10 @@ def read_lookup(ranking: Ranking, reply: Any) -> Lookup | Miss:
     if (miss := _miss(reply)) is not None:
         return miss
     found: list[Place | None] = [
-        None if reply[i] is None else Place(reply[i], reply[i + 1], ranking.score(int(reply[i + 2])))
-        for i in range(4, len(reply), 3)
+        None
+        if reply[i] is None
+        else Place(reply[i], reply[i + 1], ranking.score(int(reply[i + 2])), reply[i + 3])
+        for i in range(4, len(reply), 4)
     ]
     return Lookup(_stamp(reply), found)
 
@@ -185,10 +192,10 @@ def read_window(ranking: Ranking, reply: Any) -> Window | Miss:
         return Window(stamp, None)
     if len(reply) == 5:
         return Window(stamp, [])
-    start, first_rank, first_ties, last_ties = reply[4:8]
-    users = [member_user(ranking, member) for member in reply[8::2]]
-    scores = [ranking.score(int(key)) for key in reply[9::2]]
-    found = places(ranking.ties, start, first_rank, first_ties, last_ties, scores)
+    users = [member_user(ranking, member) for member in reply[9::2]]
+    scores = [ranking.score(int(key)) for key in reply[10::2]]
+    start, better, first_rank, first_ties, last_ties = reply[4:9]
+    found = places(ranking.ties, start, better, first_rank, first_ties, last_ties, scores)
     return Window(stamp, [Row(user, place) for user, place in zip(users, found, strict=True)])
 
 
@@ -211,4 +218,6 @@ def _miss(reply: Any) -> Miss | None:
     if isinstance(reply, ResponseError):
         return Miss("miss")
     status = reply[0]
-    return None if status == b"ready" else Miss(status.decode())
+    if status == b"ready":
+        return None
+    return Miss(status.decode(), f"{reply[1].decode()}/{reply[2]}" if len(reply) > 1 else "")

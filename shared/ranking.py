@@ -76,11 +76,16 @@ class Entry(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a user stands: rank (1 is best), players on that score (oneself included), score."""
+    """Where a user stands.
+
+    `rank` 1 is best; `ties` players are on that score, oneself included; `better` players have a
+    strictly better score, whatever the tie policy.
+    """
 
     rank: int
     ties: int
     score: int
+    better: int
 
 
 class Row(NamedTuple):
@@ -93,6 +98,7 @@ class Row(NamedTuple):
 def places(
     ties: Ties,
     start: int,
+    better: int,
     first_rank: int,
     first_ties: int,
     last_ties: int,
@@ -103,6 +109,7 @@ def places(
     Args:
         ties: the tie policy.
         start: rows ahead of the first one.
+        better: how many have a better score than the first row.
         first_rank: the rank of the first row.
         first_ties: how many share the first row's score, in the whole ranking.
         last_ties: how many share the last row's score, in the whole ranking.
@@ -121,9 +128,10 @@ def places(
             size = first_ties
         else:
             size = last_ties if end == len(scores) else end - position
-            group_rank = group_rank + 1 if ties == "dense" else start + position + 1
+            better = start + position
+            group_rank = group_rank + 1 if ties == "dense" else better + 1
         for row in range(position, end):
             rank = start + row + 1 if ties == "first" else group_rank
-            result.append(Place(rank, size, score))
+            result.append(Place(rank, size, score, better))
         position = end
     return result

@@ -37,6 +37,18 @@ local function rank_of(ties, member, sort_key)
   return redis.call('ZCOUNT', counted, '-inf', '(' .. sort_key) + 1
 end
 
+-- Players with a better score than `sort_key`, whose rank is known.
+local function better_than(ties, rank, sort_key)
+  if ties == 'competition' then return rank - 1 end
+  return redis.call('ZCOUNT', RANKING, '-inf', '(' .. sort_key)
+end
+
+-- What a reader gets while the copy is loading: token and page name the moment, so that an answer
+-- from Postgres can be kept until the next apply.
+local function miss(s)
+  return {s[1], s[2], tonumber(s[3])}
+end
+
 local function ties_at(sort_key)
   return redis.call('ZCOUNT', RANKING, sort_key, sort_key)
 end

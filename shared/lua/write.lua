@@ -69,7 +69,11 @@ if count ~= 0 then redis.call('HINCRBY', STATE, 'count', count) end
 if known ~= 0 then redis.call('HINCRBY', STATE, 'known', known) end
 -- A key that was empty a moment ago was just made, without a time to live.
 if token ~= '' or (ready and s[4] == '0') then expire(ttl_ms) end
-if not ready then return {status} end
+if not ready then
+  -- Answers kept from Postgres while this copy loads (see `miss`) end with any apply.
+  if token == '' then redis.call('HINCRBY', STATE, 'page', 1) end
+  return {status}
+end
 
 -- 3. Ranks after all writes, and the page counter.
 local edge_after = edge()

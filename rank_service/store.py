@@ -1,0 +1,68 @@
+"""The truth as the read side asks it: one method per named query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared.postgres import Pool, translated
+from shared.queries import load as load_queries
+from shared.ranking import Place, Ranking, Row, places
+
+SQL = {name: query.sql for name, query in load_queries(Path(__file__).parent / "sql").items()}
+
+
+class Snapshot(NamedTuple):
+    """Consecutive rows of a ranking and how many there are in all."""
+
+    total: int
+    rows: list[Row]
+
+
+class Store:
+    """Reads of Postgres; each raises StoreUnavailable when it cannot serve."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def page(self, ranking: Ranking, offset: int, limit: int) -> Snapshot:
+        """Return the places from `offset` on."""
+        return await self._window("page_of_ranking", ranking, offset, limit)
+
+    async def around(self, ranking: Ranking, user_id: str, radius: int) -> Snapshot:
+        """Return the places around a user; no rows when there is no entry."""
+        return await self._window("neighbourhood_of_user", ranking, user_id, radius)
+
+    async def places(self, ranking: Ranking, user_ids: Sequence[str]) -> tuple[int, dict[str, Place]]:
+        """Return how many entries there are, and the places of those users who have one."""
+        dense, first = ranking.ties == "dense", ranking.ties == "first"
+        rows = await self._fetch("places_of_users", *_key(ranking), first, user_ids)
+        total = 0
+        found: dict[str, Place] = {}
+        for user_id, sort_key, better, scores, ties, ahead in rows:
+            if user_id is None:
+                total = better
+                continue
+            rank = (scores if dense else better + ahead) + 1
+            found[user_id] = Place(rank, ties, ranking.score(sort_key), better)
+        return total, found
+
+    async def _window(self, query: str, ranking: Ranking, *args: Any) -> Snapshot:
+        dense = ranking.ties == "dense"
+        (row,) = await self._fetch(query, *_key(ranking), dense, *args)
+        total, start, better, scores, first_ties, last_ties, user_ids, sort_keys = row
+        first_rank = (scores if dense else better) + 1
+        reckoned = places(
+            ranking.ties, start, better, first_rank, first_ties, last_ties, [*map(ranking.score, sort_keys)]
+        )
+        return Snapshot(total, [Row(user, place) for user, place in zip(user_ids, reckoned, strict=True)])
+
+    async def _fetch(self, query: str, *args: Any) -> list[Any]:
+        with translated():
+            rows: list[Any] = await self._pool.fetch(SQL[query], *args)
+        return rows
+
+
+def _key(ranking: Ranking) -> tuple[int, int, int]:
+    return ranking.leaderboard_id, ranking.generation, ranking.season

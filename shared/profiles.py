@@ -1,0 +1,102 @@
+"""Users' profiles kept in Redis, as the fragment of JSON that entries carry; cache-aside, race-free.
+
+Every game has a profile version, a random value that changes whenever any of its profiles does.
+A refill is kept only if the version is still the one seen *before* Postgres was asked, and the
+check and the write are one script: so an old read is never stored after an invalidation. The same
+version tells rendered pages that a name on them may have changed. Keys die by TTL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, NamedTuple
+
+import orjson
+
+from shared.postgres import Pool, translated
+from shared.queries import load as load_queries
+from shared.wire import SHA, Command, Wire
+
+NO_PROFILE = b'"display_name":null,"country":null'
+"""What an entry shows of a user who never set a profile."""
+
+_PROFILES = load_queries(Path(__file__).parent / "sql")["profiles_of_users"].sql
+
+
+class Kept(NamedTuple):
+    """What Redis knows: the game's profile version (None: there is none yet), a fragment or None each."""
+
+    version: bytes | None
+    fragments: list[bytes | None]
+
+
+class Who(NamedTuple):
+    """One user of one game."""
+
+    game_id: int
+    user_id: str
+
+
+def fragment(display_name: str | None, country: str | None) -> bytes:
+    """Encode what entries show of a profile."""
+    if display_name is None and country is None:
+        return NO_PROFILE
+    return orjson.dumps({"display_name": display_name, "country": country})[1:-1]
+
+
+def read(game_id: int, user_ids: Iterable[str]) -> Command:
+    """Build the command that reads the game's profile version and the users' fragments."""
+    return ("MGET", *_keys(game_id, user_ids))
+
+
+def read_kept(reply: Any, count: int) -> Kept:
+    """Read the reply to a `read` of `count` users; an error reply is as good as nothing kept."""
+    if not isinstance(reply, list):
+        return Kept(None, [None] * count)
+    # An empty value is the usual profile, none at all, in the least memory.
+    return Kept(reply[0], [NO_PROFILE if value == b"" else value for value in reply[1:]])
+
+
+def remember(game_id: int, version: bytes | None, fragments: Mapping[str, bytes], ttl_ms: int) -> Command:
+    """Build the command that keeps fragments read from Postgres after `version` was seen."""
+    keys = _keys(game_id, fragments)
+    values = [b"" if value == NO_PROFILE else value for value in fragments.values()]
+    return ("EVALSHA", SHA["remember"], len(keys), *keys, version or b"", token_hex(8), ttl_ms, *values)
+
+
+def forget(game_id: int, user_ids: Sequence[str]) -> Command:
+    """Build the command that invalidates profiles; to be sent after their change is committed."""
+    keys = _keys(game_id, user_ids)
+    return ("EVALSHA", SHA["forget"], len(keys), *keys, token_hex(8))
+
+
+async def invalidate(wire: Wire, game_id: int, user_ids: Sequence[str]) -> None:
+    """Make every later read see the profiles as they are in Postgres now.
+
+    Raises:
+        StoreUnavailable: Redis cannot be reached; what is kept there may be old until its TTL.
+    """
+    identity = await wire.connect()
+    await wire.round_trip(identity, [forget(game_id, user_ids)])
+
+
+async def fetch(pool: Pool, users: Sequence[Who]) -> dict[Who, bytes]:
+    """Read fragments from Postgres in one statement; users it does not know have an empty profile.
+
+    Raises:
+        StoreUnavailable: Postgres cannot be asked.
+    """
+    found = dict.fromkeys(users, NO_PROFILE)
+    with translated():
+        rows = await pool.fetch(_PROFILES, [who.game_id for who in users], [who.user_id for who in users])
+    for row in rows:
+        found[Who(row[0], row[1])] = fragment(row[2], row[3])
+    return found
+
+
+def _keys(game_id: int, user_ids: Iterable[str]) -> list[str]:
+    # One hash tag for a game, so a page's profiles are one command on one node. No user id is empty.
+    prefix = f"{{p:{game_id}}}"
+    return [prefix, *(prefix + user_id for user_id in user_ids)]
