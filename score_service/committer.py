@@ -23,7 +23,7 @@ import orjson
 from prometheus_client import Counter, Histogram
 
 from score_service import rules
-from score_service.store import MERGE, MERGES, EntryRow, Fold, Recorded, ResultRow, SessionRow, Transaction
+from score_service.store import MERGES, EntryRow, Fold, Recorded, ResultRow, SessionRow, Transaction
 from shared.boards import Game
 from shared.errors import LeaderboardError, StoreUnavailable
 from shared.messages import SessionIn
@@ -204,7 +204,6 @@ class Committer:
         async with self._pool.acquire() as connection, connection.transaction():
             transaction = Transaction(connection)
             game_ids = sorted({submission.game.game_id for submission in batch})
-            await transaction.gate(game_ids)
             now = await self._read_rules(transaction, game_ids)
             refused = {
                 submission.key: error
@@ -236,10 +235,10 @@ class Committer:
 
     async def _read_rules(self, transaction: Transaction, game_ids: list[int]) -> datetime:
         """Bring the definitions up to what the gate protects; return the database's time."""
-        in_force = await transaction.rules_in_force(game_ids)
-        for game_id, name, version, archived_at, _ in in_force:
+        in_force = await transaction.enter_gate(game_ids)
+        for game_id, name, version, archived, _ in in_force:
             known = self._games.get(game_id)
-            if known is None or known.rules_version != version or known.archived != bool(archived_at):
+            if known is None or known.rules_version != version or known.archived != archived:
                 game = await transaction.game(name)
                 assert game is not None, "a game is never deleted, only archived"
                 self._games[game_id] = game
@@ -263,13 +262,14 @@ class Committer:
         folds = _fold(winners, now)
         users = sorted({(s.game.game_id, r.user_id) for s, _ in winners for r in s.session.results})
         results = [row for submission, _ in winners for row in _result_rows(submission, now)]
-        outbox_id = await transaction.record_results(users, results, _changes(folds), dropped)
+        outbox_id, rows = await transaction.record_results(
+            users, results, _changes(folds), dropped, [f for f in folds if f.operator not in MERGES]
+        )
+        for operator in MERGES:
+            if part := [fold for fold in folds if fold.operator == operator]:
+                rows += await transaction.merge(operator, part)
         rankings = {(f.ranking.leaderboard_id, f.ranking.season): f.ranking for f in folds}
-        entries: dict[EntryKey, EntryRow] = {}
-        for name in MERGES:
-            part = [fold for fold in folds if MERGE[fold.operator] == name]
-            for row in await transaction.merge(name, part) if part else ():
-                entries[rankings[row.leaderboard_id, row.season], row.user_id] = row
+        entries = {(rankings[row.leaderboard_id, row.season], row.user_id): row for row in rows}
         beyond = {key for key, row in entries.items() if abs(row.score) > MAX_SCORE}
         if beyond:
             raise _OutOfRange(beyond)

@@ -16,9 +16,9 @@ from shared.queries import load
 from shared.ranking import Ranking
 
 SQL = {name: query.sql for name, query in load(Path(__file__).parent / "sql").items()}
-MERGE = {"sum": "merge_additive", "count": "merge_additive", "best": "merge_best", "latest": "merge_latest"}
-MERGES = ("merge_additive", "merge_best", "merge_latest")
-"""In the order in which every transaction runs them: one lock order for all."""
+MERGES: dict[str, str] = {"best": "merge_best", "latest": "merge_latest"}
+"""Statements that merge entries, by operator, in the order in which every transaction runs them: one
+lock order for all. The additive operators are merged by `record_results`, before these."""
 
 
 class SessionRow(NamedTuple):
@@ -82,13 +82,12 @@ class Transaction:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def gate(self, game_ids: Sequence[int]) -> None:
-        """Hold the gates of games, shared, until the transaction ends."""
-        await self._connection.execute(SQL["gate"], game_ids)
+    async def enter_gate(self, game_ids: Sequence[int]) -> list[Any]:
+        """Hold the gates of games, shared, until the transaction ends.
 
-    async def rules_in_force(self, game_ids: Sequence[int]) -> list[Any]:
-        """Return (game_id, game, rules_version, archived_at, now) for each game."""
-        return await self._connection.fetch(SQL["rules_in_force"], game_ids)
+        Returns (game_id, game, rules_version, archived, now) for each game.
+        """
+        return await self._connection.fetch(SQL["enter_gate"], game_ids)
 
     async def game(self, game: str) -> Game | None:
         """Return a game's definition as this transaction sees it."""
@@ -112,31 +111,44 @@ class Transaction:
         results: Sequence[ResultRow],
         changes: str,
         applied: Sequence[int],
-    ) -> int:
-        """Insert users and results; return the id of the outbox row that names `changes` (JSON)."""
-        outbox_id: int = await self._connection.fetchval(
-            SQL["record_results"], *columns(users, 2), *columns(results, 7), changes, applied
-        )
-        return outbox_id
+        additive: Sequence[Fold],
+    ) -> tuple[int, list[EntryRow]]:
+        """Append results and users, queue `changes` (JSON), drop `applied`, merge `additive`.
 
-    async def merge(self, name: str, folds: Sequence[Fold]) -> list[EntryRow]:
+        Returns the id of the outbox row, and the merged entries as they are now.
+        """
+        queued, *merged = await self._connection.fetch(
+            SQL["record_results"],
+            *columns(users, 2),
+            *columns(results, 7),
+            changes,
+            applied,
+            *_fold_columns(additive),
+        )
+        return queued[0], [EntryRow(*row) for row in merged]
+
+    async def merge(self, operator: str, folds: Sequence[Fold]) -> list[EntryRow]:
         """Merge contributions into entries by one of `MERGES`; return the entries as they are now."""
-        arguments = [
-            (
-                fold.ranking.leaderboard_id,
-                fold.ranking.generation,
-                fold.ranking.season,
-                fold.user_id,
-                fold.ranking.score(fold.contribution.sort_key),
-                fold.contribution.sort_key,
-                fold.tiebreak,
-                fold.contribution.reached_at,
-                fold.contribution.session_id,
-            )
-            for fold in folds
-        ]
-        rows = await self._connection.fetch(SQL[name], *columns(arguments, 9))
+        rows = await self._connection.fetch(SQL[MERGES[operator]], *_fold_columns(folds))
         return [EntryRow(*row) for row in rows]
+
+
+def _fold_columns(folds: Sequence[Fold]) -> list[Sequence[Any]]:
+    rows = [
+        (
+            fold.ranking.leaderboard_id,
+            fold.ranking.generation,
+            fold.ranking.season,
+            fold.user_id,
+            fold.ranking.score(fold.contribution.sort_key),
+            fold.contribution.sort_key,
+            fold.tiebreak,
+            fold.contribution.reached_at,
+            fold.contribution.session_id,
+        )
+        for fold in folds
+    ]
+    return columns(rows, 9)
 
 
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:

@@ -71,12 +71,16 @@ async def open_pool(
     async def greet(connection: Connection) -> None:
         on_identity(await connection.fetchval(IDENTITY))
 
+    async def keep(_: Connection) -> None:
+        """Skip the round trip that resets a returned connection: nothing we do outlives a transaction."""
+
     pool: Pool = asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=size,
         timeout=timeout,
         init=greet,
+        reset=keep,
         target_session_attrs=asyncpg.connect_utils.SessionAttribute.read_write,
         server_settings={
             "application_name": name,

@@ -1,19 +1,6 @@
--- name: merge_additive
--- Fold contributions into entries of boards whose operator is sum or count, under their row locks.
-INSERT INTO entries AS e (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id)
-SELECT * FROM unnest($1::int[], $2::int[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::uuid[])
-ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
-   SET score = CASE WHEN e.deleted_at IS NULL THEN e.score ELSE 0 END + EXCLUDED.score,
-       sort_key = CASE WHEN e.deleted_at IS NULL THEN e.sort_key ELSE 0 END + EXCLUDED.sort_key,
-       reached_at = CASE WHEN e.deleted_at IS NULL THEN greatest(e.reached_at, EXCLUDED.reached_at) ELSE EXCLUDED.reached_at END,
-       tiebreak = CASE WHEN EXCLUDED.tiebreak = 0 OR e.deleted_at IS NOT NULL THEN EXCLUDED.tiebreak
-                       ELSE abs(greatest(e.reached_at, EXCLUDED.reached_at)) END,
-       version = nextval('entry_version'),
-       deleted_at = NULL
-RETURNING leaderboard_id, user_id, season, score, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new;
-
 -- name: merge_best
--- The same for operator best: the better score stays, between equal ones the earlier time.
+-- Merge contributions into entries of boards whose operator is best, under their row locks: the
+-- better score stays, between equal ones the earlier time.
 INSERT INTO entries AS e (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id)
 SELECT * FROM unnest($1::int[], $2::int[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::uuid[])
 ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE

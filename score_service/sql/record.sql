@@ -1,17 +1,11 @@
--- name: gate
--- Hold the gate of each game for this transaction, shared; in id order.
-SELECT count(pg_advisory_xact_lock_shared(1, game_id))
-  FROM (SELECT unnest($1::int[]) AS game_id ORDER BY 1) AS games;
+-- name: enter_gate
+-- Hold the gate of each game for this transaction, shared, in the order given; then read what it
+-- protects: the rules' version of each game, and the database's clock.
+SELECT * FROM enter_gate($1);
 
 -- name: gate_exclusively
 -- Hold the gate of one game alone: whatever changes the rules waits for running batches.
 SELECT pg_advisory_xact_lock(1, $1);
-
--- name: rules_in_force
--- What the gate protects, read after it: the rules' version of each game, and the database's clock.
-SELECT g.game_id, g.game, g.rules_version, g.archived_at, clock_timestamp() AS now
-  FROM unnest($1::int[]) AS wanted (game_id)
-  JOIN games AS g USING (game_id);
 
 -- name: record_sessions
 -- Insert sessions that are not there yet; returns those it inserted. Sorted by the caller.
@@ -29,8 +23,22 @@ SELECT s.game_id, s.session_id, s.fingerprint, s.played_at, s.voided_at IS NOT N
   JOIN game_sessions AS s USING (game_id, period, session_id);
 
 -- name: record_results
--- Insert users not known yet, results, and the outbox row; drop outbox rows applied since the last batch.
-WITH known AS (
+-- Append the results of a batch, its new users and its outbox row; drop outbox rows applied since the
+-- last batch; merge contributions into entries of boards whose operator is sum or count, under their
+-- row locks. Returns those entries, and a row with the outbox id alone.
+WITH merged AS (
+    INSERT INTO entries AS e (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id)
+    SELECT * FROM unnest($12::int[], $13::int[], $14::bigint[], $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::uuid[])
+    ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
+       SET score = CASE WHEN e.deleted_at IS NULL THEN e.score ELSE 0 END + EXCLUDED.score,
+           sort_key = CASE WHEN e.deleted_at IS NULL THEN e.sort_key ELSE 0 END + EXCLUDED.sort_key,
+           reached_at = CASE WHEN e.deleted_at IS NULL THEN greatest(e.reached_at, EXCLUDED.reached_at) ELSE EXCLUDED.reached_at END,
+           tiebreak = CASE WHEN EXCLUDED.tiebreak = 0 OR e.deleted_at IS NOT NULL THEN EXCLUDED.tiebreak
+                           ELSE abs(greatest(e.reached_at, EXCLUDED.reached_at)) END,
+           version = nextval('entry_version'),
+           deleted_at = NULL
+    RETURNING leaderboard_id, user_id, season, score, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new
+), known AS (
     INSERT INTO users (game_id, user_id)
     SELECT * FROM unnest($1::int[], $2::text[])
     ON CONFLICT DO NOTHING
@@ -40,6 +48,9 @@ WITH known AS (
 ), dropped AS (
     DELETE FROM outbox
      WHERE outbox_id IN (SELECT outbox_id FROM outbox WHERE outbox_id = ANY ($11::bigint[]) FOR UPDATE SKIP LOCKED)
+), queued AS (
+    INSERT INTO outbox (changes) VALUES ($10::jsonb) RETURNING outbox_id
 )
-INSERT INTO outbox (changes) VALUES ($10::jsonb)
-RETURNING outbox_id;
+SELECT outbox_id, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::boolean, NULL::boolean FROM queued
+UNION ALL
+SELECT * FROM merged;

@@ -113,6 +113,24 @@ CREATE TABLE discarded (
     PRIMARY KEY (leaderboard_id, generation)
 );
 
+-- The gate of a batch and what it protects, in one round trip. In a VOLATILE function every statement
+-- has a snapshot of its own, so the rules are read after the locks are held, as they must be.
+CREATE FUNCTION enter_gate(game_ids integer[])
+RETURNS TABLE (game_id integer, game text, rules_version bigint, archived boolean, now timestamptz)
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    id integer;
+BEGIN
+    FOREACH id IN ARRAY game_ids LOOP
+        PERFORM pg_advisory_xact_lock_shared(1, id);
+    END LOOP;
+    RETURN QUERY
+        SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL, clock_timestamp()
+          FROM unnest(game_ids) AS wanted (id)
+          JOIN games AS g ON g.game_id = wanted.id;
+END
+$$;
+
 -- Partitions are made stand-alone and then attached under a lock_timeout. The lowest one starts at
 -- MINVALUE, where every non-v7 id lives; there is no default partition (one stray row in it would
 -- make creating that row's month fail).
@@ -171,4 +189,6 @@ GRANT DELETE ON leaderboards, entries TO leaderboard_score;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, discarded TO leaderboard_score;
 GRANT USAGE ON SEQUENCE entry_version TO leaderboard_score;
 GRANT EXECUTE ON FUNCTION make_periods(integer) TO leaderboard_score;
+REVOKE ALL ON FUNCTION enter_gate(integer[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION enter_gate(integer[]) TO leaderboard_score;
 GRANT SELECT ON games, leaderboards, users, game_sessions, session_results, entries, outbox TO leaderboard_rank;
