@@ -1,0 +1,126 @@
+"""One local stack laid out: its folder, ports and secrets, and the five programs made of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from deploy.client import serves
+from deploy.database import DATABASE
+from deploy.embedded import Postgres, Valkey
+from deploy.files import Secrets
+from deploy.ports import Ports
+from deploy.processes import Program
+from deploy.settings import LocalSettings
+from deploy.supervisor import Child
+
+DEMO = "demo"
+"""The game a local stack comes with."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where everything of a local stack is."""
+
+    settings: LocalSettings
+    folder: Path
+    ports: Ports
+    secrets: Secrets
+
+    def log(self, name: str) -> Path:
+        """Return the log of a program."""
+        return self.folder / "logs" / f"{name}.log"
+
+    @cached_property
+    def postgres(self) -> Postgres:
+        """The embedded Postgres."""
+        port = self.ports.local_postgres_port
+        return Postgres(self.folder / "postgres", port, self.secrets.postgres, self.log("postgres"))
+
+    @cached_property
+    def valkey(self) -> Valkey:
+        """The embedded Valkey."""
+        port = self.ports.local_redis_port
+        return Valkey(self.folder / "valkey", port, self.secrets.redis, self.log("valkey"))
+
+    @property
+    def database_url(self) -> str:
+        """The database, as its owner."""
+        return self.postgres.url(DATABASE)
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the API is, seen from this machine."""
+        host = self.settings.gateway_host
+        here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        return f"http://{here}:{self.ports.gateway_port}"
+
+    @property
+    def jwks(self) -> Path:
+        """The public key the gateway checks keys with."""
+        return self.folder / "jwks.json"
+
+    def postgres_child(self) -> Child:
+        """Return Postgres as a child."""
+
+        async def ready() -> bool:
+            return self.postgres.is_ready()
+
+        return Child(self.postgres.program(), ready, before=self.postgres.clear_away)
+
+    def valkey_child(self) -> Child:
+        """Return Valkey as a child."""
+
+        async def ready() -> bool:
+            return self.valkey.is_ready()
+
+        return Child(self.valkey.program(), ready)
+
+    def score_child(self) -> Child:
+        """Return score_service as a child."""
+        return self._service("score_service", self.ports.score_port, self._stores("score_service"))
+
+    def rank_child(self) -> Child:
+        """Return rank_service as a child."""
+        return self._service("rank_service", self.ports.rank_port, self._stores("rank_service"))
+
+    def gateway_child(self) -> Child:
+        """Return the gateway as a child."""
+        environ = {
+            "SCORE_URL": f"http://127.0.0.1:{self.ports.score_port}",
+            "RANK_URL": f"http://127.0.0.1:{self.ports.rank_port}",
+            "JWKS_FILE": str(self.jwks),
+            "PUBLIC_GAMES": os.environ.get("PUBLIC_GAMES", DEMO),
+        }
+        return self._service("gateway", self.ports.gateway_internal_port, environ)
+
+    def _stores(self, user: str) -> dict[str, str]:
+        password = getattr(self.secrets, user)
+        return {
+            "DATABASE_URL": self.postgres.url(DATABASE, user=user, password=password),
+            "REDIS_URL": self.valkey.url(),
+        }
+
+    def _service(self, name: str, health_port: int, environ: dict[str, str]) -> Child:
+        """Return a service as a child; what the person's own environment sets beyond ours holds too."""
+        program = Program(
+            name,
+            (sys.executable, "-m", name),
+            self.log(name),
+            environ={
+                **os.environ,
+                "GATEWAY_HOST": self.settings.gateway_host,
+                "GATEWAY_PORT": str(self.ports.gateway_port),
+                "GATEWAY_INTERNAL_PORT": str(self.ports.gateway_internal_port),
+                "SCORE_HOST": "127.0.0.1",
+                "SCORE_PORT": str(self.ports.score_port),
+                "RANK_HOST": "127.0.0.1",
+                "RANK_PORT": str(self.ports.rank_port),
+                **environ,
+            },
+            grace=8.0,
+        )
+        return Child(program, lambda: serves(health_port))
