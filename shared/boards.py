@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from shared.errors import StoreUnavailable, not_found
@@ -70,7 +71,7 @@ class Games:
             StoreUnavailable: it is not known and Postgres cannot be asked.
         """
         known = self._known.get(game)
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if known is not None:
             age = now - known[0]
             if age < MAX_AGE:
@@ -127,7 +128,7 @@ class Games:
             log.warning("a game could not be looked up: %s", error, extra={"game": game})
 
     async def _fetch(self, game: str) -> Game | None:
-        asked = asyncio.get_running_loop().time()
+        asked = monotonic()
         with translated():
             rows = await self._pool.fetch(GAME_WITH_BOARDS, game)
         found = game_from_rows(rows)

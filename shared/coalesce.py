@@ -47,6 +47,8 @@ class Coalescer(Generic[I, R]):
         self._idle_lanes = lanes
         self._waiting: deque[tuple[I, asyncio.Future[R]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        # Noted by the first `get`: asking for it costs a system call (getpid) each time.
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def waiting(self) -> int:
@@ -61,7 +63,9 @@ class Coalescer(Generic[I, R]):
         """
         if len(self._waiting) >= self._queue:
             raise LeaderboardError("overloaded", "too many requests are waiting; try again shortly")
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, future))
         if self._idle_lanes:

@@ -63,7 +63,8 @@ def remember(game_id: int, version: bytes | None, fragments: Mapping[str, bytes]
     """Build the command that keeps fragments read from Postgres after `version` was seen."""
     keys = _keys(game_id, fragments)
     values = [b"" if value == NO_PROFILE else value for value in fragments.values()]
-    return ("EVALSHA", SHA["remember"], len(keys), *keys, version or b"", token_hex(8), ttl_ms, *values)
+    start = token_hex(8) if version is None else ""
+    return ("EVALSHA", SHA["remember"], len(keys), *keys, version or b"", start, ttl_ms, *values)
 
 
 def forget(game_id: int, user_ids: Sequence[str]) -> Command:
