@@ -71,7 +71,9 @@ class Definitions:
     async def put_leaderboard(
         self, game: Game, name: str, body: LeaderboardIn
     ) -> tuple[LeaderboardOut, bool]:
-        """Create or replace a leaderboard, folded from all recorded sessions; return it and whether it is new.
+        """Create or replace a leaderboard, folded from all recorded sessions.
+
+        Returns it and whether it is new.
 
         Raises:
             LeaderboardError: `invalid_request`; `score_total_out_of_range` when a total would be.

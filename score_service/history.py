@@ -51,13 +51,12 @@ class History:
         """
         try:
             session_id = UUID(raw_id) if len(raw_id) == 36 else None
-            period = period_of(session_id) if session_id else None
-        except (ValueError, OverflowError):
-            session_id = period = None
+        except ValueError:
+            session_id = None
         rows: list[Any] = []
-        if period is not None:
+        if session_id is not None:
             with translated():
-                rows = await self._pool.fetch(SQL["session"], game.game_id, period, session_id)
+                rows = await self._pool.fetch(SQL["session"], game.game_id, period_of(session_id), session_id)
         if not rows:
             raise not_found("session", f"{game.game} has no session {clean(raw_id)!r}")
         head = rows[0]

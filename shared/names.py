@@ -34,6 +34,7 @@ is_slug = re.compile(SLUG_PATTERN).match
 is_user_id = re.compile(USER_ID_PATTERN).match
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_10000_MS = 253_402_300_800_000
 FIRST_PERIOD = date(1970, 1, 1)
 EARLIEST_PLAYED_AT = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -42,12 +43,14 @@ def period_of(session_id: UUID) -> date:
     """Return the partition key of a session: a pure function of its id.
 
     A UUIDv7 belongs to the UTC month of its timestamp, any other UUID to 1970-01, so one id
-    has one place for ever and the primary key holds across partitions. Timestamps past the
-    year 9999 (a v7 id can say 10889) cannot be a date; `unix_ms_of` lets callers refuse them.
+    has one place for ever and the primary key holds across partitions. A v7 id can say the year
+    10889, which no date can: it counts as 9999-12 (and is refused, being more than a day ahead).
     """
     milliseconds = unix_ms_of(session_id)
     if milliseconds is None:
         return FIRST_PERIOD
+    if milliseconds >= _YEAR_10000_MS:
+        return date(9999, 12, 1)
     moment = EPOCH + timedelta(milliseconds=milliseconds)
     return date(moment.year, moment.month, 1)
 

@@ -17,15 +17,21 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 # A server that cannot serve now, as opposed to a statement that is wrong: class 08 (connection),
 # 53 (resources: disk full, too many connections), 57P (shutdown, statement_timeout's 57014),
-# 25006 (read-only, a standby), 55P03 (lock_timeout), 58 (I/O errors).
+# 25006 (read-only, a standby), 55 (not ready, lock_timeout), 58 (I/O errors), and a server that lets
+# us in no longer: 28 (authorization), 3D (no such database).
 UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.LockNotAvailableError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
     asyncpg.PostgresSystemError,
     asyncpg.InterfaceError,
+    # Raised by a connection whose server has said goodbye and whose end has not been read yet.
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
 )

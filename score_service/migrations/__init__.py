@@ -9,6 +9,9 @@ from alembic.config import Config
 
 FOLDER = Path(__file__).parent
 
+MIGRATOR = 7_226_402_138
+"""The advisory lock that migrators take turns by."""
+
 
 def migrate(database_url: str) -> None:
     """Bring a database to the newest revision; nothing happens where it is there already.

@@ -7,8 +7,7 @@ from alembic import context
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-MIGRATOR = 7_226_402_138
-"""The advisory lock that migrators take turns by."""
+from score_service.migrations import MIGRATOR
 
 
 def connect() -> psycopg.Connection:

@@ -1,0 +1,268 @@
+-- The schema as it stands, written by `make schema` from the migrations. Do not edit.
+
+CREATE FUNCTION enter_gate(game_ids integer[]) RETURNS TABLE(game_id integer, game text, rules_version bigint, archived boolean, now timestamp with time zone)
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    id integer;
+BEGIN
+    FOREACH id IN ARRAY game_ids LOOP
+        PERFORM pg_advisory_xact_lock_shared(1, id);
+    END LOOP;
+    RETURN QUERY
+        SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL, clock_timestamp()
+          FROM unnest(game_ids) AS wanted (id)
+          JOIN games AS g ON g.game_id = wanted.id;
+END
+$$;
+
+CREATE FUNCTION make_periods(months_ahead integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+DECLARE
+    parent text;
+    month date;
+    last_month date := (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => months_ahead))::date;
+    part text;
+    made integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('make_periods'));
+    FOREACH parent IN ARRAY ARRAY['game_sessions', 'session_results'] LOOP
+        month := date_trunc('month', now() AT TIME ZONE 'UTC')::date;
+        IF to_regclass(parent || '_past') IS NULL THEN
+            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (MINVALUE) TO (%L)',
+                           parent || '_past', parent, month);
+        ELSE
+            SELECT max((regexp_match(pg_get_expr(c.relpartbound, c.oid), 'TO \(''([^'']+)''\)'))[1]::date)
+              INTO month
+              FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+             WHERE i.inhparent = parent::regclass;
+        END IF;
+        WHILE month <= last_month LOOP
+            part := parent || to_char(month, '_YYYY_MM');
+            EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, parent);
+            EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                           parent, part, month, (month + interval '1 month')::date);
+            month := (month + interval '1 month')::date;
+            made := made + 1;
+        END LOOP;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+CREATE TABLE discarded (
+    leaderboard_id integer NOT NULL,
+    generation integer NOT NULL,
+    discarded_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE SEQUENCE entry_version
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE entries (
+    leaderboard_id integer NOT NULL,
+    generation integer NOT NULL,
+    season bigint NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    score bigint NOT NULL,
+    sort_key bigint NOT NULL,
+    tiebreak bigint DEFAULT 0 NOT NULL,
+    reached_at bigint NOT NULL,
+    session_id uuid,
+    version bigint DEFAULT nextval('entry_version'::regclass) NOT NULL,
+    hidden boolean DEFAULT false NOT NULL,
+    deleted_at timestamp with time zone
+)
+WITH (fillfactor='90');
+
+COMMENT ON COLUMN entries.season IS 'its start in Unix seconds; 0: the endless season';
+
+COMMENT ON COLUMN entries.sort_key IS 'smaller is better: the score, or its negative where high wins';
+
+COMMENT ON COLUMN entries.tiebreak IS 'smaller is better among equal scores: microseconds for ties = first, else 0';
+
+COMMENT ON COLUMN entries.reached_at IS 'the fold''s time in microseconds, see rules.py';
+
+COMMENT ON COLUMN entries.session_id IS 'for operator latest: the session that set the score';
+
+COMMENT ON COLUMN entries.version IS 'fences the ranking index: an older version is refused';
+
+COMMENT ON COLUMN entries.deleted_at IS 'a tombstone: the row stays an hour so that its version is known';
+
+CREATE TABLE game_sessions (
+    game_id integer NOT NULL,
+    period date NOT NULL,
+    session_id uuid NOT NULL,
+    fingerprint bytea NOT NULL,
+    mode text,
+    played_at timestamp with time zone NOT NULL,
+    recorded_at timestamp with time zone DEFAULT now() NOT NULL,
+    voided_at timestamp with time zone
+)
+PARTITION BY RANGE (period);
+
+COMMENT ON COLUMN game_sessions.fingerprint IS 'of the request as sent, before defaults: tells a replay from a conflict';
+
+CREATE TABLE games (
+    game_id integer NOT NULL,
+    game text NOT NULL COLLATE pg_catalog."C",
+    title text,
+    rules_version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    archived_at timestamp with time zone
+);
+
+COMMENT ON COLUMN games.rules_version IS 'bumped, under the exclusive gate, by whatever changes what a result counts for';
+
+ALTER TABLE games ALTER COLUMN game_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME games_game_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE leaderboards (
+    leaderboard_id integer NOT NULL,
+    game_id integer NOT NULL,
+    leaderboard text NOT NULL COLLATE pg_catalog."C",
+    generation integer DEFAULT 1 NOT NULL,
+    title text,
+    operator text NOT NULL,
+    sort_order text NOT NULL,
+    ties text NOT NULL,
+    schedule text,
+    timezone text DEFAULT 'UTC'::text NOT NULL,
+    modes text[],
+    min_score bigint NOT NULL,
+    max_score bigint NOT NULL,
+    status text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT leaderboards_check CHECK ((max_score >= min_score)),
+    CONSTRAINT leaderboards_operator_check CHECK ((operator = ANY (ARRAY['sum'::text, 'best'::text, 'latest'::text, 'count'::text]))),
+    CONSTRAINT leaderboards_sort_order_check CHECK ((sort_order = ANY (ARRAY['desc'::text, 'asc'::text]))),
+    CONSTRAINT leaderboards_status_check CHECK ((status = ANY (ARRAY['building'::text, 'ready'::text]))),
+    CONSTRAINT leaderboards_ties_check CHECK ((ties = ANY (ARRAY['competition'::text, 'dense'::text, 'first'::text])))
+);
+
+ALTER TABLE leaderboards ALTER COLUMN leaderboard_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME leaderboards_leaderboard_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE outbox (
+    outbox_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    changes jsonb NOT NULL
+);
+
+COMMENT ON COLUMN outbox.changes IS '[[leaderboard_id, generation, season, [user_id, ...]], ...]; the row goes once they are applied';
+
+ALTER TABLE outbox ALTER COLUMN outbox_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbox_outbox_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE session_results (
+    game_id integer NOT NULL,
+    period date NOT NULL,
+    session_id uuid NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    score bigint NOT NULL,
+    played_at timestamp with time zone NOT NULL,
+    metadata jsonb
+)
+PARTITION BY RANGE (period);
+
+CREATE TABLE users (
+    game_id integer NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    display_name text,
+    country text,
+    avatar_url text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE ONLY discarded
+    ADD CONSTRAINT discarded_pkey PRIMARY KEY (leaderboard_id, generation);
+
+ALTER TABLE ONLY entries
+    ADD CONSTRAINT entries_pkey PRIMARY KEY (leaderboard_id, generation, season, user_id);
+
+ALTER TABLE ONLY game_sessions
+    ADD CONSTRAINT game_sessions_pkey PRIMARY KEY (game_id, period, session_id);
+
+ALTER TABLE ONLY games
+    ADD CONSTRAINT games_game_key UNIQUE (game);
+
+ALTER TABLE ONLY games
+    ADD CONSTRAINT games_pkey PRIMARY KEY (game_id);
+
+ALTER TABLE ONLY leaderboards
+    ADD CONSTRAINT leaderboards_game_id_leaderboard_key UNIQUE (game_id, leaderboard);
+
+ALTER TABLE ONLY leaderboards
+    ADD CONSTRAINT leaderboards_pkey PRIMARY KEY (leaderboard_id);
+
+ALTER TABLE ONLY outbox
+    ADD CONSTRAINT outbox_pkey PRIMARY KEY (outbox_id);
+
+ALTER TABLE ONLY session_results
+    ADD CONSTRAINT session_results_pkey PRIMARY KEY (game_id, period, session_id, user_id);
+
+ALTER TABLE ONLY users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (game_id, user_id);
+
+CREATE INDEX entries_rank ON entries USING btree (leaderboard_id, generation, season, sort_key, tiebreak, user_id) WHERE ((NOT hidden) AND (deleted_at IS NULL));
+
+CREATE INDEX session_results_by_user ON ONLY session_results USING btree (game_id, user_id, played_at, session_id);
+
+ALTER TABLE ONLY leaderboards
+    ADD CONSTRAINT leaderboards_game_id_fkey FOREIGN KEY (game_id) REFERENCES games(game_id);
+
+REVOKE ALL ON FUNCTION enter_gate(game_ids integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION enter_gate(game_ids integer[]) TO leaderboard_score;
+
+REVOKE ALL ON FUNCTION make_periods(months_ahead integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION make_periods(months_ahead integer) TO leaderboard_score;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE discarded TO leaderboard_score;
+
+GRANT USAGE ON SEQUENCE entry_version TO leaderboard_score;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE entries TO leaderboard_score;
+GRANT SELECT ON TABLE entries TO leaderboard_rank;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE game_sessions TO leaderboard_score;
+GRANT SELECT ON TABLE game_sessions TO leaderboard_rank;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE games TO leaderboard_score;
+GRANT SELECT ON TABLE games TO leaderboard_rank;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE leaderboards TO leaderboard_score;
+GRANT SELECT ON TABLE leaderboards TO leaderboard_rank;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE outbox TO leaderboard_score;
+GRANT SELECT ON TABLE outbox TO leaderboard_rank;
+
+GRANT SELECT,INSERT ON TABLE session_results TO leaderboard_score;
+GRANT SELECT ON TABLE session_results TO leaderboard_rank;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE users TO leaderboard_score;
+GRANT SELECT ON TABLE users TO leaderboard_rank;
