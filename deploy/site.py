@@ -119,6 +119,7 @@ class Site:
                 "SCORE_PORT": str(self.ports.score_port),
                 "RANK_HOST": "127.0.0.1",
                 "RANK_PORT": str(self.ports.rank_port),
+                "DRAIN_SECONDS": "5",
                 **environ,
             },
             grace=8.0,
