@@ -41,12 +41,13 @@ def create_app(settings: Settings) -> Router:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            yield await _open(settings, stack)
+            yield await open_state(settings, stack)
 
     return Router(routes(), redirect_slashes=False, lifespan=lifespan)
 
 
-async def _open(settings: Settings, stack: AsyncExitStack) -> State:
+async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
+    """Open everything requests need; `stack` closes it."""
     wires = [
         Wire(settings.redis_url, timeout=seconds)
         for seconds in (settings.redis_timeout_ms / 1000, LOAD_TIMEOUT)
