@@ -37,6 +37,7 @@ THROW_AWAY = {
     "max_wal_size": "1GB",
     "max_connections": "200",
     "shared_buffers": "64MB",
+    "shared_preload_libraries": "pg_stat_statements",
 }
 """Settings for tests: as quick as can be, worth nothing after a crash of the machine."""
 
