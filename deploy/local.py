@@ -130,7 +130,7 @@ class Stack:
         await self._supervisor.start(self._postgres)
         passwords = msgspec.structs.asdict(site.secrets)
         await asyncio.to_thread(prepare, site.postgres.url("postgres"), site.database_url, passwords)
-        say(f"  postgres  127.0.0.1:{site.ports.local_postgres_port}  migrated")
+        say(f"  postgres   127.0.0.1:{site.ports.local_postgres_port}  migrated")
 
     async def _make_demo(self) -> None:
         async with Client(self._site.gateway_url, self._keys.admin) as client:

@@ -58,11 +58,6 @@ class Site:
         here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
         return f"http://{here}:{self.ports.gateway_port}"
 
-    @property
-    def jwks(self) -> Path:
-        """The public key the gateway checks keys with."""
-        return self.folder / "jwks.json"
-
     def postgres_child(self) -> Child:
         """Return Postgres as a child."""
 
@@ -92,7 +87,8 @@ class Site:
         environ = {
             "SCORE_URL": f"http://127.0.0.1:{self.ports.score_port}",
             "RANK_URL": f"http://127.0.0.1:{self.ports.rank_port}",
-            "JWKS_FILE": str(self.jwks),
+            "JWKS_FILE": str(self.folder / "jwks.json"),
+            "REVOKED_KEYS_FILE": str(self.folder / "revoked"),
             "PUBLIC_GAMES": os.environ.get("PUBLIC_GAMES", DEMO),
         }
         return self._service("gateway", self.ports.gateway_internal_port, environ)
