@@ -9,13 +9,18 @@ from typing import TypedDict
 from starlette.applications import Starlette
 from starlette.routing import Router
 
+from rank_service.answers import Answers
+from rank_service.catalogue import Catalogue
 from rank_service.fallback import Fallback
 from rank_service.index import Lookups
 from rank_service.names import Profiles
+from rank_service.pages import Pages
 from rank_service.routes import routes
+from rank_service.rules import Views
 from rank_service.service import Rankings
 from rank_service.settings import Settings
 from rank_service.store import Store
+from rank_service.users import Users
 from shared.boards import Games
 from shared.errors import StoreUnavailable
 from shared.index import RankingIndex
@@ -31,7 +36,11 @@ class State(TypedDict):
     """What the lifespan yields to requests."""
 
     games: Games
+    views: Views
+    pages: Pages
     rankings: Rankings
+    catalogue: Catalogue
+    users: Users
     ready: Callable[[], Awaitable[None]]
 
 
@@ -77,12 +86,22 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     stack.push_async_callback(loader.close)
     lookups = Lookups(lookup_index, queue=settings.rank_queue)
     stack.push_async_callback(lookups.close)
-    fallback = Fallback(Store(pool), lanes=settings.rank_fallback_lanes, queue=settings.rank_fallback_queue)
+    store = Store(pool)
+    fallback = Fallback(store, lanes=settings.rank_fallback_lanes, queue=settings.rank_fallback_queue)
     stack.push_async_callback(fallback.close)
     profiles = Profiles(lookups, pool, ttl_ms=settings.profile_ttl_ms)
     stack.push_async_callback(profiles.close)
-    rankings = Rankings(lookups, fallback, profiles, loader)
-    return State(games=games, rankings=rankings, ready=lambda: _ready(pool, wires[0]))
+    answers = Answers(lookups, fallback, loader)
+    views = Views()
+    return State(
+        games=games,
+        views=views,
+        pages=Pages(answers, profiles),
+        rankings=Rankings(answers, profiles),
+        catalogue=Catalogue(answers, views),
+        users=Users(store, answers, views),
+        ready=lambda: _ready(pool, wires[0]),
+    )
 
 
 async def _ready(pool: Pool, wire: Wire) -> None:

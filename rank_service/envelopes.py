@@ -88,3 +88,8 @@ def percentile(better: int, total: int) -> float:
 def digest(*parts: bytes) -> bytes:
     """Return a short digest of what an answer says; replicas agree on it."""
     return hashlib.blake2b(b"\0".join(parts), digest_size=9).hexdigest().encode()
+
+
+def field(name: str, value: object) -> bytes:
+    """Encode `,"name": value`, to follow other fields."""
+    return b',"%b":%b' % (name.encode(), orjson.dumps(value))

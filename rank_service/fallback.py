@@ -13,7 +13,19 @@ from typing import Any
 from prometheus_client import Counter
 
 from rank_service.envelopes import moment
-from rank_service.index import Around, Page, Seen, Standing, Stood
+from rank_service.questions import (
+    Answer,
+    Around,
+    Counted,
+    Page,
+    Places,
+    Question,
+    Seen,
+    Spread,
+    Stood,
+    Supposed,
+    WhatIf,
+)
 from rank_service.store import Store
 from shared.coalesce import Coalescer
 from shared.index import Stamp
@@ -24,9 +36,6 @@ BATCH = 200
 """Questions that may share the queries of one flush."""
 
 QUERIES = Counter("leaderboard_rank_fallback_queries_total", "Queries that stood in for the ranking index.")
-
-Question = Standing | Page | Around
-Answer = Stood | Seen
 
 
 class Fallback:
@@ -55,7 +64,7 @@ class Fallback:
         # the answer of those it concerns only.
         groups: dict[Any, list[int]] = {}
         for i, question in enumerate(questions):
-            kind = (question.ranking,) if isinstance(question, Standing) else question
+            kind = (question.ranking,) if isinstance(question, Places) else (type(question), question)
             groups.setdefault(kind, []).append(i)
         answers: dict[int, Answer | BaseException] = {}
         for members in groups.values():
@@ -71,16 +80,27 @@ class Fallback:
         QUERIES.inc()
         as_of = moment()
         first = asked[0]
-        if isinstance(first, Standing):
-            standings = [question for question in asked if isinstance(question, Standing)]
-            return await self._places(first.ranking, standings, as_of)
-        if isinstance(first, Page):
-            snapshot = await self._store.page(first.ranking, first.offset, first.limit)
-        else:
-            snapshot = await self._store.around(first.ranking, first.user_id, first.radius)
-        return [Seen(Stamp("", 0, snapshot.total), as_of, snapshot.rows, None)] * len(asked)
+        if isinstance(first, Places):
+            asking = [question for question in asked if isinstance(question, Places)]
+            return await self._places(first.ranking, asking, as_of)
+        return [await self._single(first, as_of)] * len(asked)
 
-    async def _places(self, ranking: Ranking, asked: Sequence[Standing], as_of: bytes) -> list[Stood]:
+    async def _single(self, question: Page | Around | WhatIf | Spread, as_of: bytes) -> Answer:
+        ranking = question.ranking
+        match question:
+            case WhatIf(_, _, score):
+                total, rank, ties = await self._store.rank_of_score(ranking, score)
+                return Supposed(total, as_of, rank, ties)
+            case Spread(_, _, wanted):
+                buckets = await self._store.distribution(ranking, wanted)
+                return Counted(sum(bucket.players for bucket in buckets), as_of, buckets)
+            case Page(_, _, offset, limit):
+                snapshot = await self._store.page(ranking, offset, limit)
+            case Around(_, _, user_id, radius):
+                snapshot = await self._store.around(ranking, user_id, radius)
+        return Seen(Stamp("", 0, snapshot.total), as_of, snapshot.rows, None)
+
+    async def _places(self, ranking: Ranking, asked: Sequence[Places], as_of: bytes) -> list[Stood]:
         users = list(dict.fromkeys(user_id for question in asked for user_id in question.user_ids))
         total, found = await self._store.places(ranking, users)
         return [

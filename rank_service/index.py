@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from prometheus_client import Counter, Histogram
 
 from rank_service.envelopes import moment
+from rank_service.questions import (
+    Answer,
+    Around,
+    Counted,
+    Page,
+    Places,
+    Question,
+    Seen,
+    Spread,
+    Stood,
+    Supposed,
+    WhatIf,
+)
 from shared import profiles
 from shared.coalesce import Coalescer
-from shared.index import Lookup, Miss, RankingIndex, Stamp, Window, read_lookup, read_window
+from shared.index import (
+    Lookup,
+    Miss,
+    RankingIndex,
+    Window,
+    read_histogram,
+    read_lookup,
+    read_standing,
+    read_window,
+)
 from shared.profiles import Kept
-from shared.ranking import HOT_PLACES, Place, Ranking, Row
+from shared.ranking import HOT_PLACES, Ranking
 from shared.wire import Command
 
 BATCH = 256
@@ -32,60 +54,16 @@ BATCHES = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 
-
-class Standing(NamedTuple):
-    """One question of places: `places` in the order of the users asked for."""
-
-    ranking: Ranking
-    game_id: int
-    user_ids: tuple[str, ...]
-
-
-class Page(NamedTuple):
-    """A page by offset."""
-
-    ranking: Ranking
-    game_id: int
-    offset: int
-    limit: int
-
-
-class Around(NamedTuple):
-    """The neighbourhood of a user."""
-
-    ranking: Ranking
-    game_id: int
-    user_id: str
-    radius: int
+HotKey = tuple[str, int, int]
+Hot: TypeAlias = "OrderedDict[HotKey, Window]"
+Single = Page | Around | WhatIf | Spread
 
 
 class Names(NamedTuple):
-    """Profiles, once it is known whose."""
+    """Asks for profiles, once it is known whose."""
 
     game_id: int
     user_ids: tuple[str, ...]
-
-
-class Stood(NamedTuple):
-    """The answer to `Standing`."""
-
-    total: int
-    as_of: bytes
-    places: Sequence[Place | None]
-    profiles: Kept
-
-
-class Seen(NamedTuple):
-    """The answer to `Page` and `Around`; `profile_version` was read after nothing newer than the rows."""
-
-    stamp: Stamp
-    as_of: bytes
-    rows: list[Row]
-    profile_version: bytes | None
-
-
-Question = Standing | Page | Around | Names
-Answer = Stood | Seen | Kept | Miss
 
 
 class Lookups:
@@ -98,11 +76,13 @@ class Lookups:
 
     def __init__(self, index: RankingIndex, *, queue: int) -> None:
         self._index = index
-        self._coalescer: Coalescer[Question, Answer] = Coalescer(self._flush, batch=BATCH, queue=queue)
-        self._hot: OrderedDict[tuple[str, int, int], Window] = OrderedDict()
+        self._coalescer: Coalescer[Question | Names, Answer | Kept | Miss] = Coalescer(
+            self._flush, batch=BATCH, queue=queue
+        )
+        self._hot: Hot = OrderedDict()
         self._extras: list[Command] = []
         self.ask = self._coalescer.get
-        """Ask one question; the future gives its answer, or StoreUnavailable."""
+        """Ask one question; the future gives its answer, a `Miss`, or raises StoreUnavailable."""
 
     def send_along(self, command: Command) -> None:
         """Send a command with the next round trip; its reply is not looked at."""
@@ -114,7 +94,7 @@ class Lookups:
         """Wait for the round trip under way."""
         await self._coalescer.close()
 
-    async def _flush(self, questions: Sequence[Question]) -> Sequence[Answer]:
+    async def _flush(self, questions: Sequence[Question | Names]) -> Sequence[Answer | Kept | Miss]:
         QUESTIONS.inc(len(questions))
         BATCHES.observe(len(questions))
         batch = _Batch(self._index, self._hot, questions)
@@ -129,67 +109,69 @@ class Lookups:
 class _Batch:
     """One round trip: questions merged into few commands, replies told apart again."""
 
-    def __init__(
-        self,
-        index: RankingIndex,
-        hot: OrderedDict[tuple[str, int, int], Window],
-        questions: Sequence[Question],
-    ) -> None:
+    def __init__(self, index: RankingIndex, hot: Hot, questions: Sequence[Question | Names]) -> None:
         self._index = index
         self._hot = hot
         self._questions = questions
-        # Users by ranking and by game, each once, in order; and windows by what tells them apart.
+        # Users by ranking and by game, each once, in order; other questions, each once.
         self._users: dict[str, tuple[Ranking, dict[str, int]]] = {}
         self._names: dict[int, dict[str, int]] = {}
-        self._windows: dict[tuple[Any, ...], Page | Around] = {}
+        self._singles: dict[tuple[Any, ...], Single] = {}
         self._as_of = b""
         self._places: dict[str, Lookup | Miss] = {}
-        self._seen: dict[tuple[Any, ...], Seen | Miss] = {}
+        self._answers: dict[tuple[Any, ...], Answer | Miss] = {}
         self._kept: dict[int, Kept] = {}
         for question in questions:
             self._merge(question)
         self.commands: list[Command] = [
             *(index.lookup(ranking, list(users)) for ranking, users in self._users.values()),
-            *map(self._window_command, self._windows.values()),
+            *map(self._command, self._singles.values()),
         ]
         self.plain: list[Command] = [profiles.read(game_id, users) for game_id, users in self._names.items()]
 
-    def _merge(self, question: Question) -> None:
-        names = self._names.setdefault(question.game_id, {})
-        if isinstance(question, Page | Around):
-            self._windows[_key(question)] = question
-            return
-        for user_id in question.user_ids:
-            names.setdefault(user_id, len(names))
-        if isinstance(question, Standing):
-            ranking = question.ranking
-            _, users = self._users.setdefault(ranking.keys[0], (ranking, {}))
-            for user_id in question.user_ids:
-                users.setdefault(user_id, len(users))
-
-    def _window_command(self, question: Page | Around) -> Command:
-        if isinstance(question, Around):
-            return self._index.around(question.ranking, question.user_id, question.radius)
-        held = self._hot.get(_hot_key(question))
-        known = f"{held.stamp.token}/{held.stamp.page}" if held else ""
-        return self._index.page(question.ranking, question.offset, question.limit, known)
-
-    def read(self, replies: Sequence[Any]) -> list[Answer]:
+    def read(self, replies: Sequence[Any]) -> list[Answer | Kept | Miss]:
         """Read the replies to `commands` and `plain`; return an answer for each question."""
         self._as_of = moment()
         reply = iter(replies)
         for key, (ranking, _) in self._users.items():
             self._places[key] = read_lookup(ranking, next(reply))
-        windows = [(key, self._read_window(question, next(reply))) for key, question in self._windows.items()]
+        singles = [(key, question, next(reply)) for key, question in self._singles.items()]
         for game_id, names in self._names.items():
             self._kept[game_id] = profiles.read_kept(next(reply), len(names))
-        for page, window in windows:
-            self._seen[page] = self._see(self._windows[page], window)
+        for single, question, value in singles:
+            self._answers[single] = self._read_single(question, value)
         return [self._answer(question) for question in self._questions]
 
-    def _answer(self, question: Question) -> Answer:
-        if isinstance(question, Page | Around):
-            return self._seen[_key(question)]
+    def _merge(self, question: Question | Names) -> None:
+        names = self._names.setdefault(question.game_id, {})
+        if not isinstance(question, Places | Names):
+            self._singles[_key(question)] = question
+            return
+        for user_id in question.user_ids:
+            names.setdefault(user_id, len(names))
+        if isinstance(question, Places):
+            ranking = question.ranking
+            _, users = self._users.setdefault(ranking.keys[0], (ranking, {}))
+            for user_id in question.user_ids:
+                users.setdefault(user_id, len(users))
+
+    def _command(self, question: Single) -> Command:
+        ranking = question.ranking
+        match question:
+            case Page(_, _, offset, limit):
+                held = self._hot.get(_hot_key(question))
+                known = f"{held.stamp.token}/{held.stamp.page}" if held else ""
+                return self._index.page(ranking, offset, limit, known)
+            case Around(_, _, user_id, radius):
+                return self._index.around(ranking, user_id, radius)
+            case WhatIf(_, _, score):
+                return self._index.standing(ranking, score)
+            case Spread(_, _, buckets):
+                return self._index.histogram(ranking, buckets)
+
+    def _answer(self, question: Question | Names) -> Answer | Kept | Miss:
+        if not isinstance(question, Places | Names):
+            return self._answers[_key(question)]
         names = self._names[question.game_id]
         version, fragments = self._kept[question.game_id]
         kept = Kept(version, [fragments[names[user_id]] for user_id in question.user_ids])
@@ -203,10 +185,21 @@ class _Batch:
         places = [found.places[users[user_id]] for user_id in question.user_ids]
         return Stood(found.stamp.total, self._as_of, places, kept)
 
-    def _see(self, question: Page | Around, window: Window | Miss) -> Seen | Miss:
-        if isinstance(window, Miss):
-            return window
-        return Seen(window.stamp, self._as_of, window.rows or [], self._kept[question.game_id].version)
+    def _read_single(self, question: Single, reply: Any) -> Answer | Miss:
+        if isinstance(question, Page | Around):
+            window = self._read_window(question, reply)
+            if isinstance(window, Miss):
+                return window
+            return Seen(window.stamp, self._as_of, window.rows or [], self._kept[question.game_id].version)
+        if isinstance(question, WhatIf):
+            standing = read_standing(reply)
+            if isinstance(standing, Miss):
+                return standing
+            return Supposed(standing.stamp.total, self._as_of, standing.rank, standing.ties)
+        histogram = read_histogram(question.ranking, reply)
+        if isinstance(histogram, Miss):
+            return histogram
+        return Counted(histogram.stamp.total, self._as_of, histogram.buckets)
 
     def _read_window(self, question: Page | Around, reply: Any) -> Window | Miss:
         window = read_window(question.ranking, reply)
@@ -222,9 +215,9 @@ class _Batch:
         return window
 
 
-def _key(question: Page | Around) -> tuple[Any, ...]:
-    return (question.ranking.keys[0], *question[2:])
+def _key(question: Single) -> tuple[Any, ...]:
+    return (type(question), question.ranking.keys[0], *question[2:])
 
 
-def _hot_key(page: Page) -> tuple[str, int, int]:
+def _hot_key(page: Page) -> HotKey:
     return (page.ranking.keys[0], page.offset, page.limit)

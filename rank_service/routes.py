@@ -5,13 +5,20 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, TypeVar
 
+import msgspec
 from msgspec import Meta, Struct
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.routing import BaseRoute, Route
 
-from rank_service.rules import View
+from rank_service.envelopes import Body
+from rank_service.rules import View, Views, position_of
+from rank_service.service import Rankings
+from rank_service.users import Users
 from shared.asgi import JSON, Call, Endpoint, Handler, Reply
+from shared.boards import Game, Games
 from shared.errors import LeaderboardError
+from shared.messages import Request
+from shared.names import Score, UserId
 from shared.ranking import Board
 
 Season = Annotated[str, Meta(max_length=64)]
@@ -38,25 +45,60 @@ class AroundQuery(Struct, forbid_unknown_fields=True, frozen=True):
     season: Season = "current"
 
 
+class WhatIfQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of the rank a score would have."""
+
+    score: Score
+    season: Season = "current"
+
+
+class SpreadQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of a distribution."""
+
+    buckets: Annotated[int, Meta(ge=1, le=100)] = 20
+    season: Season = "current"
+
+
+class NoQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """No query at all."""
+
+
+class SearchQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of a search for users."""
+
+    search: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[^\x00]*\Z")]
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class SessionsQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of a user's history."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    cursor: Annotated[str, Meta(max_length=64)] = ""
+
+
+class LookupIn(Request, frozen=True):
+    """The users whose entries are asked for."""
+
+    user_ids: Annotated[tuple[UserId, ...], Meta(min_length=1, max_length=200)]
+
+
+encode = msgspec.json.Encoder().encode
+_lookup = msgspec.json.Decoder(LookupIn)
+
+
 async def entry(call: Call) -> Reply:
     """Answer one user's entry."""
-    params = call.params
-    state = call.state
-    board: Board = await state["games"].board(params["game"], params["leaderboard"])
-    rankings = state["rankings"]
-    view: View = rankings.view(board, query(call, SeasonQuery).season)
-    return Reply(200, await rankings.entry(view, params["user_id"], call.deadline))
+    asked = _view(call, await _board(call), query(call, SeasonQuery).season)
+    return Reply(200, await call.state["rankings"].entry(asked, call.params["user_id"], call.deadline))
 
 
 async def top(call: Call) -> Reply:
     """Answer a page by offset, or 304 when the caller has it."""
-    params = call.params
-    state = call.state
-    board: Board = await state["games"].board(params["game"], params["leaderboard"])
-    asked = query(call, TopQuery)
-    rankings = state["rankings"]
-    view: View = rankings.view(board, asked.season)
-    body = await rankings.top(view, asked.offset, asked.limit, call.deadline)
+    board = await _board(call)
+    wanted = query(call, TopQuery)
+    asked = _view(call, board, wanted.season)
+    body: Body = await call.state["pages"].top(asked, wanted.offset, wanted.limit, call.deadline)
     etag = (b"etag", body.etag)
     known = call.header(b"if-none-match")
     if known is not None and matches(known, body.etag):
@@ -66,12 +108,80 @@ async def top(call: Call) -> Reply:
 
 async def around(call: Call) -> Reply:
     """Answer one user's entry and those around it."""
-    params = call.params
-    board: Board = await call.state["games"].board(params["game"], params["leaderboard"])
-    asked = query(call, AroundQuery)
-    rankings = call.state["rankings"]
-    view: View = rankings.view(board, asked.season)
-    return Reply(200, await rankings.around(view, params["user_id"], asked.radius, call.deadline))
+    board = await _board(call)
+    wanted = query(call, AroundQuery)
+    asked = _view(call, board, wanted.season)
+    rankings: Rankings = call.state["rankings"]
+    return Reply(200, await rankings.around(asked, call.params["user_id"], wanted.radius, call.deadline))
+
+
+async def lookup(call: Call) -> Reply:
+    """Answer the entries of up to 200 users."""
+    board = await _board(call)
+    asked = _view(call, board, query(call, SeasonQuery).season)
+    body = await call.json(_lookup)
+    return Reply(200, await call.state["rankings"].lookup(asked, body.user_ids, call.deadline))
+
+
+async def what_if(call: Call) -> Reply:
+    """Answer the rank a score would have."""
+    board = await _board(call)
+    wanted = query(call, WhatIfQuery)
+    asked = _view(call, board, wanted.season)
+    return Reply(200, await call.state["rankings"].what_if(asked, wanted.score, call.deadline))
+
+
+async def distribution(call: Call) -> Reply:
+    """Answer a histogram of scores."""
+    board = await _board(call)
+    wanted = query(call, SpreadQuery)
+    asked = _view(call, board, wanted.season)
+    return Reply(200, await call.state["rankings"].distribution(asked, wanted.buckets, call.deadline))
+
+
+async def seasons(call: Call) -> Reply:
+    """Answer the seasons of a leaderboard."""
+    board = await _board(call)
+    query(call, NoQuery)
+    asked = _view(call, board, "current")
+    return Reply(200, await call.state["catalogue"].seasons(asked, call.deadline))
+
+
+async def list_leaderboards(call: Call) -> Reply:
+    """Describe every leaderboard of a game."""
+    game = await _game(call)
+    query(call, NoQuery)
+    return Reply(200, encode(await call.state["catalogue"].list(game, call.deadline)))
+
+
+async def leaderboard(call: Call) -> Reply:
+    """Describe one leaderboard."""
+    board = await _board(call)
+    query(call, NoQuery)
+    return Reply(200, encode(await call.state["catalogue"].describe(board, call.deadline)))
+
+
+async def search_users(call: Call) -> Reply:
+    """Find users by the beginning of their id or display name."""
+    game = await _game(call)
+    wanted = query(call, SearchQuery)
+    return Reply(200, encode(await call.state["users"].search(game, wanted.search, wanted.limit)))
+
+
+async def user(call: Call) -> Reply:
+    """Answer a profile with all entries."""
+    game = await _game(call)
+    query(call, NoQuery)
+    return Reply(200, encode(await call.state["users"].get(game, call.params["user_id"], call.deadline)))
+
+
+async def user_sessions(call: Call) -> Reply:
+    """Answer a page of a user's history."""
+    game = await _game(call)
+    wanted = query(call, SessionsQuery)
+    after = position_of(wanted.cursor) if wanted.cursor else None
+    users: Users = call.state["users"]
+    return Reply(200, encode(await users.sessions(game, call.params["user_id"], after, wanted.limit)))
 
 
 async def healthz(_: Call) -> Reply:
@@ -98,6 +208,23 @@ async def nothing_here(_: Call) -> Reply:
 async def not_this_way(call: Call) -> Reply:
     """Answer for a method a route does not have."""
     raise LeaderboardError("method_not_allowed", f"{call.scope['method']} is not allowed here")
+
+
+async def _game(call: Call) -> Game:
+    games: Games = call.state["games"]
+    return await games.get(call.params["game"])
+
+
+async def _board(call: Call) -> Board:
+    """Return the leaderboard of the path: existence is checked before anything else is read."""
+    params = call.params
+    games: Games = call.state["games"]
+    return await games.board(params["game"], params["leaderboard"])
+
+
+def _view(call: Call, board: Board, season: str) -> View:
+    views: Views = call.state["views"]
+    return views.find(board, season)
 
 
 Q = TypeVar("Q", bound=Struct)
@@ -145,7 +272,8 @@ class Methods:
 
 _NOT_THIS_WAY = Endpoint(not_this_way)
 
-BOARD = "/v1/games/{game}/leaderboards/{leaderboard}"
+GAME = "/v1/games/{game}"
+BOARD = f"{GAME}/leaderboards/{{leaderboard}}"
 
 
 def routes() -> list[BaseRoute]:
@@ -154,6 +282,15 @@ def routes() -> list[BaseRoute]:
         _get(f"{BOARD}/users/{{user_id}}", entry),
         _get(f"{BOARD}/top", top),
         _get(f"{BOARD}/users/{{user_id}}/around", around),
+        Route(f"{BOARD}/lookup", Methods({"POST": lookup})),
+        _get(f"{BOARD}/rank", what_if),
+        _get(f"{BOARD}/distribution", distribution),
+        _get(f"{BOARD}/seasons", seasons),
+        _get(BOARD, leaderboard),
+        _get(f"{GAME}/leaderboards", list_leaderboards),
+        _get(f"{GAME}/users/{{user_id}}/sessions", user_sessions),
+        _get(f"{GAME}/users/{{user_id}}", user),
+        _get(f"{GAME}/users", search_users),
         _get("/healthz", healthz),
         _get("/readyz", readyz),
         _get("/metrics", metrics),

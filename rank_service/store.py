@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
+from rank_service.rules import Position
+from shared.index import Bucket
+from shared.messages import ProfileOut
 from shared.postgres import Pool, translated
 from shared.queries import load as load_queries
 from shared.ranking import Place, Ranking, Row, places
 
 SQL = {name: query.sql for name, query in load_queries(Path(__file__).parent / "sql").items()}
+
+
+_NEWEST = Position(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 class Snapshot(NamedTuple):
@@ -47,6 +55,37 @@ class Store:
             rank = (scores if dense else better + ahead) + 1
             found[user_id] = Place(rank, ties, ranking.score(sort_key), better)
         return total, found
+
+    async def rank_of_score(self, ranking: Ranking, score: int) -> tuple[int, int, int]:
+        """Return how many entries there are, the rank a score would have, how many are on it."""
+        dense = ranking.ties == "dense"
+        (row,) = await self._fetch("rank_of_score", *_key(ranking), dense, ranking.sort_key(score))
+        total, better, scores, ties = row
+        ahead = scores if dense else better + (ties if ranking.ties == "first" else 0)
+        return total, ahead + 1, ties
+
+    async def distribution(self, ranking: Ranking, buckets: int) -> list[Bucket]:
+        """Return ranges of scores, lowest first, and the players in each."""
+        rows = await self._fetch("distribution_of_scores", *_key(ranking), buckets)
+        ranges = [(ranking.score(row[0]), ranking.score(row[1]), row[2]) for row in rows]
+        return sorted(Bucket(min(a, b), max(a, b), count) for a, b, count in ranges)
+
+    async def user(self, game_id: int, user_id: str) -> ProfileOut | None:
+        """Return a profile, None for a user the game does not know."""
+        rows = await self._fetch("user", game_id, user_id)
+        return ProfileOut(*rows[0]) if rows else None
+
+    async def search_users(self, game_id: int, text: str, limit: int) -> list[ProfileOut]:
+        """Return users whose id or display name begins with `text`, by id."""
+        rows = await self._fetch("search_users", game_id, text, limit)
+        return [ProfileOut(*row) for row in rows]
+
+    async def sessions_of_user(
+        self, game_id: int, user_id: str, after: Position | None, limit: int
+    ) -> list[Any]:
+        """Return rows of a user's history, newest first, from behind a position."""
+        played_at, session_id = after or _NEWEST
+        return await self._fetch("sessions_of_user", game_id, user_id, played_at, session_id, limit)
 
     async def _window(self, query: str, ranking: Ranking, *args: Any) -> Snapshot:
         dense = ranking.ties == "dense"

@@ -73,6 +73,29 @@ class Window(NamedTuple):
     rows: list[Row] | None
 
 
+class Standing(NamedTuple):
+    """The rank a score would have, and how many are on it now."""
+
+    stamp: Stamp
+    rank: int
+    ties: int
+
+
+class Bucket(NamedTuple):
+    """A range of scores, both ends in it, and the players there."""
+
+    lowest: int
+    highest: int
+    players: int
+
+
+class Histogram(NamedTuple):
+    """Equal ranges of scores from the lowest score to the highest."""
+
+    stamp: Stamp
+    buckets: list[Bucket]
+
+
 class RankingIndex:
     """Speaks to the ranking indexes of one Redis on behalf of one service.
 
@@ -122,6 +145,14 @@ class RankingIndex:
     def around(self, ranking: Ranking, user_id: str, radius: int) -> Command:
         """Build the command that reads a user's neighbourhood; no rows when there is no entry."""
         return _script("window", ranking, self._idle, ranking.ties, "around", user_id, radius, "")
+
+    def standing(self, ranking: Ranking, score: int) -> Command:
+        """Build the command that finds the rank a score would have (a `Standing` or a `Miss`)."""
+        return _script("standing", ranking, self._idle, ranking.ties, ranking.sort_key(score))
+
+    def histogram(self, ranking: Ranking, buckets: int) -> Command:
+        """Build the command that counts players in ranges of scores (a `Histogram` or a `Miss`)."""
+        return _script("histogram", ranking, self._idle, buckets)
 
     async def begin(self, ranking: Ranking) -> tuple[str, str]:
         """Try to take the load lock; return (`mine`, `loading` or `ready`, the lock's token)."""
@@ -197,6 +228,24 @@ def read_window(ranking: Ranking, reply: Any) -> Window | Miss:
     start, better, first_rank, first_ties, last_ties = reply[4:9]
     found = places(ranking.ties, start, better, first_rank, first_ties, last_ties, scores)
     return Window(stamp, [Row(user, place) for user, place in zip(users, found, strict=True)])
+
+
+def read_standing(reply: Any) -> Standing | Miss:
+    """Read the reply to `standing`."""
+    if (miss := _miss(reply)) is not None:
+        return miss
+    return Standing(_stamp(reply), reply[4], reply[5])
+
+
+def read_histogram(ranking: Ranking, reply: Any) -> Histogram | Miss:
+    """Read the reply to `histogram`."""
+    if (miss := _miss(reply)) is not None:
+        return miss
+    ranges = [
+        (ranking.score(int(reply[i])), ranking.score(int(reply[i + 1])), reply[i + 2])
+        for i in range(4, len(reply), 3)
+    ]
+    return Histogram(_stamp(reply), sorted(Bucket(min(a, b), max(a, b), count) for a, b, count in ranges))
 
 
 def held(reply: Any) -> bool:

@@ -107,3 +107,48 @@ SELECT w.user_id,
        END
   FROM wanted AS w
  CROSS JOIN marks;
+
+-- name: rank_of_score
+-- The rank a score would have, and how many are on it.
+WITH ranked AS NOT MATERIALIZED (
+    SELECT sort_key
+      FROM entries
+     WHERE leaderboard_id = $1 AND generation = $2 AND season = $3
+       AND NOT hidden AND deleted_at IS NULL
+)
+SELECT (SELECT count(*) FROM ranked) AS total,
+       (SELECT count(*) FROM ranked WHERE sort_key < $5) AS better,
+       CASE WHEN $4 THEN (SELECT count(DISTINCT sort_key) FROM ranked WHERE sort_key < $5) END AS scores,
+       (SELECT count(*) FROM ranked WHERE sort_key = $5) AS ties;
+
+-- name: distribution_of_scores
+-- Players in equal ranges of sort keys (both ends in them), as histogram.lua cuts them.
+WITH ranked AS NOT MATERIALIZED (
+    SELECT sort_key
+      FROM entries
+     WHERE leaderboard_id = $1 AND generation = $2 AND season = $3
+       AND NOT hidden AND deleted_at IS NULL
+), ends AS MATERIALIZED (
+    SELECT min(sort_key) AS least, max(sort_key) AS greatest, max(sort_key) - min(sort_key) + 1 AS span
+      FROM ranked
+), cut AS (
+    SELECT least, greatest, least(span, $4::bigint) AS buckets, span / least(span, $4::bigint) AS width,
+           span % least(span, $4::bigint) AS wider
+      FROM ends
+     WHERE span IS NOT NULL
+), ranges AS (
+    SELECT i,
+           least + i * width + i * wider / buckets AS from_key,
+           least + (i + 1) * width + (i + 1) * wider / buckets - 1 AS to_key
+      FROM cut, generate_series(0, buckets - 1) AS i
+), counts AS (
+    SELECT width_bucket(sort_key, (SELECT array_agg(from_key ORDER BY i) FROM ranges)) AS bucket,
+           count(*) AS players
+      FROM ranked
+     WHERE EXISTS (SELECT FROM ranges)
+     GROUP BY bucket
+)
+SELECT r.from_key, r.to_key, coalesce(c.players, 0) AS players
+  FROM ranges AS r
+  LEFT JOIN counts AS c ON c.bucket = r.i + 1
+ ORDER BY r.i;

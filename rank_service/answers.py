@@ -1,0 +1,52 @@
+"""An exact answer from whichever store has one: the index, else Postgres while the index is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from prometheus_client import Counter
+
+from rank_service.fallback import Fallback
+from rank_service.index import Lookups
+from rank_service.questions import Answer, Question
+from shared.errors import StoreUnavailable
+from shared.index import Miss
+from shared.loading import Loader
+from shared.messages import Source
+
+MISSES = Counter("leaderboard_rank_misses_total", "Questions the index could not answer.", ["status"])
+
+
+class Answers:
+    """Asks the index; where it cannot answer, starts its load and asks Postgres."""
+
+    def __init__(self, lookups: Lookups, fallback: Fallback, loader: Loader) -> None:
+        self._lookups = lookups
+        self._fallback = fallback
+        self._loader = loader
+        self.behind: frozenset[str] = frozenset()
+        """Rankings (by their first key) whose index lacks answered writes: it is not asked."""
+
+    async def ask(self, question: Question, deadline: float) -> tuple[Source, Any]:
+        """Return where the answer is from, and the answer: of the shape its question names.
+
+        Raises:
+            LeaderboardError: `overloaded`.
+            StoreUnavailable: neither store can answer.
+            TimeoutError: not by `deadline` (a moment of the loop's clock).
+        """
+        ranking = question.ranking
+        if ranking.keys[0] not in self.behind:
+            try:
+                answer = await self._lookups.ask(question)
+            except StoreUnavailable:
+                MISSES.labels("unavailable").inc()
+            else:
+                if not isinstance(answer, Miss):
+                    return "index", cast(Answer, answer)
+                MISSES.labels(answer.status).inc()
+                if answer.status == "miss":
+                    self._loader.start(ranking)
+        async with asyncio.timeout_at(deadline):
+            return "database", await self._fallback.ask(question)
