@@ -59,6 +59,23 @@ def migrate(database_url: str) -> None:
     click.echo("the database is at the newest schema")
 
 
+@main.command()
+@click.option("--statistic", type=click.Choice(["home-runs", "hits"]), default="home-runs")
+@click.option("--limit", type=click.IntRange(1, 100), default=25, help="Leaders to print.")
+def example(statistic: str, limit: int) -> None:
+    """Post 108,789 lines of baseball through the API, one session each, and print the career leaders.
+
+    Uses the stack that runs in LOCAL_DATA_DIR, or starts one for this. Running it again changes nothing.
+    """
+    from deploy.example import run
+    from deploy.processes import ProgramFailed
+
+    try:
+        run(statistic, limit)
+    except* (ProgramFailed, OSError) as errors:
+        raise click.ClickException(str(errors.exceptions[0])) from errors
+
+
 @main.group()
 def keys() -> None:
     """Make, look at and revoke API keys."""
