@@ -10,6 +10,7 @@ import uvicorn
 from score_service.app import create_app
 from score_service.settings import Settings
 from shared import logs
+from shared.http import Protocol
 from shared.settings import SettingsError, load
 
 
@@ -26,11 +27,12 @@ def main() -> int:
         host=settings.score_host,
         port=settings.score_port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_keep_alive=75,

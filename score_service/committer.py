@@ -68,6 +68,9 @@ class Submission:
     period: date
     fingerprint: bytes
     deadline: float
+    future: asyncio.Future[Any] | None = None
+    """Where its outcome goes; set by whoever queues it."""
+
     tried: bool = False
     """Sent to Postgres before, with an outcome we did not learn: a replay of it may be our own."""
 
@@ -94,7 +97,6 @@ class Batch:
 
     outbox_id: int
     entries: dict[EntryKey, EntryRow]
-    applied: asyncio.Future[Any] | None = None
 
 
 class _OutOfRange(Exception):

@@ -34,6 +34,10 @@ class Applier:
         self._warm: set[Ranking] = set()
         self._loads: dict[Ranking, float] = {}
 
+    def any_cold(self, rankings: Iterable[Ranking]) -> bool:
+        """Say whether one of these has not been seen ready lately."""
+        return not self._warm.issuperset(rankings)
+
     async def warm(self, rankings: Iterable[Ranking]) -> None:
         """See to it that rankings have an index, so that ranks before and after are known.
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from prometheus_client import Counter
 
 from score_service import rules
-from score_service.committer import Batch, Committer, EntryKey, Outcome, Result, Submission
+from score_service.committer import Batch, Committer, EntryKey, Outcome, Submission
 from score_service.history import History
 from score_service.index import Applier
 from score_service.store import EntryRow
 from shared.boards import Game, Games
-from shared.coalesce import Coalescer
+from shared.coalesce import LATER, Coalescer
 from shared.errors import StoreUnavailable
 from shared.index import Placed
 from shared.messages import EntryChange, ResultOut, SessionIn, SessionOut
@@ -27,6 +28,7 @@ SESSIONS = Counter("leaderboard_sessions_total", "Sessions answered, by outcome.
 UNAPPLIED = Counter("leaderboard_batches_unapplied_total", "Batches left to the outbox worker.")
 
 Places = dict[EntryKey, Placed]
+Committed = tuple[Submission, Outcome]
 
 
 class Sessions:
@@ -53,7 +55,7 @@ class Sessions:
         self._committer = committer
         self._applier = applier
         self._history = history
-        self._applies: set[asyncio.Task[Places]] = set()
+        self._applies: set[asyncio.Task[None]] = set()
         self._commits = Coalescer(self._flush, batch=batch, queue=queue, lanes=lanes, weigh=_weight)
 
     @property
@@ -74,16 +76,23 @@ class Sessions:
         """
         rules.check_session(session)
         session_id = session.session_id or uuid7()
+        rankings = [board.ranking(0) for board in game.boards.values() if board.counts(session.mode)]
+        if self._applier.any_cold(rankings):
+            async with asyncio.timeout_at(deadline):
+                await self._applier.warm(rankings)
+        submission = Submission(
+            game, session, session_id, period_of(session_id), rules.fingerprint(session), deadline
+        )
+        submission.future = future = self._commits.get(submission)
+        timer = future.get_loop().call_at(deadline, _expire, future)
+        try:
+            outcome, placed = await future
+        finally:
+            timer.cancel()
+        if outcome.batch is not None:
+            return _answer(submission, outcome, outcome.batch, placed), False
         async with asyncio.timeout_at(deadline):
-            boards = [board for board in game.boards.values() if board.counts(session.mode)]
-            await self._applier.warm([board.ranking(0) for board in boards])
-            submission = Submission(
-                game, session, session_id, period_of(session_id), rules.fingerprint(session), deadline
-            )
-            outcome = await self._commits.get(submission)
-            if outcome.replayed or outcome.batch is None:
-                return await self._replay(submission, outcome), outcome.replayed
-            return await self._answer(submission, outcome, outcome.batch), False
+            return await self._replay(submission, outcome), outcome.replayed
 
     async def close(self) -> None:
         """Commit and apply what was accepted."""
@@ -91,15 +100,35 @@ class Sessions:
         if self._applies:
             await asyncio.wait(self._applies)
 
-    async def _flush(self, submissions: Sequence[Submission]) -> Sequence[Result]:
-        results = await self._committer.commit(submissions)
-        for result in results:
-            if isinstance(result, Outcome) and result.batch is not None and result.batch.applied is None:
-                # Applied while the next batch commits; every session of the batch waits for it.
-                result.batch.applied = task = asyncio.create_task(self._apply(result.batch), name="apply")
-                self._applies.add(task)
-                task.add_done_callback(self._applies.discard)
+    async def _flush(self, submissions: Sequence[Submission]) -> Sequence[Any]:
+        results: list[Any] = list(await self._committer.commit(submissions))
+        batches: dict[int, list[Committed]] = {}
+        for i, (submission, result) in enumerate(zip(submissions, results, strict=True)):
+            if isinstance(result, Outcome):
+                if result.batch is None:
+                    results[i] = (result, {})
+                else:
+                    batches.setdefault(id(result.batch), []).append((submission, result))
+                    results[i] = LATER
+        for committed in batches.values():
+            # Applied while the next batch commits; then the sessions of this one are answered.
+            task = asyncio.create_task(self._settle(committed), name="apply")
+            self._applies.add(task)
+            task.add_done_callback(self._applies.discard)
         return results
+
+    async def _settle(self, committed: list[Committed]) -> None:
+        """Apply a batch, then give its sessions their outcomes."""
+        batch = committed[0][1].batch
+        assert batch is not None
+        try:
+            placed = await self._apply(batch)
+        except Exception:  # committed is committed: the answer goes out without ranks
+            log.exception("a batch could not be applied")
+            placed = {}
+        for submission, outcome in committed:
+            if submission.future is not None and not submission.future.done():
+                submission.future.set_result((outcome, placed))
 
     async def _apply(self, batch: Batch) -> Places:
         try:
@@ -126,20 +155,6 @@ class Sessions:
             for key, place in found.items()
             if entries[key].is_new
         }
-
-    async def _answer(self, submission: Submission, outcome: Outcome, batch: Batch) -> SessionOut:
-        assert batch.applied is not None, "_flush started the apply"
-        placed: Places = await asyncio.shield(batch.applied)
-        SESSIONS.labels("recorded").inc()
-        results = [
-            ResultOut(
-                result.user_id,
-                result.score,
-                [_change(board, result.user_id, batch, placed) for board in outcome.boards],
-            )
-            for result in submission.session.results
-        ]
-        return SessionOut(submission.session_id, outcome.played_at, results)
 
     async def _replay(self, submission: Submission, outcome: Outcome) -> SessionOut:
         """Answer a session that was recorded before with its entries as they are now."""
@@ -171,6 +186,19 @@ class Sessions:
         return SessionOut(session_id, outcome.played_at, results)
 
 
+def _answer(submission: Submission, outcome: Outcome, batch: Batch, placed: Places) -> SessionOut:
+    SESSIONS.labels("recorded").inc()
+    results = [
+        ResultOut(
+            result.user_id,
+            result.score,
+            [_change(board, result.user_id, batch, placed) for board in outcome.boards],
+        )
+        for result in submission.session.results
+    ]
+    return SessionOut(submission.session_id, outcome.played_at, results)
+
+
 def _change(board: Board, user_id: str, batch: Batch, placed: Places) -> EntryChange:
     key = (board.ranking(0), user_id)
     place = placed.get(key)
@@ -187,6 +215,11 @@ def _standing(board: Board, score: int, place: Place | None) -> EntryChange:
     if place is None:
         return EntryChange(board.leaderboard, season_id(0), score, None, None, None)
     return EntryChange(board.leaderboard, season_id(0), place.score, place.rank, place.rank, place.ties)
+
+
+def _expire(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 def _weight(submission: Submission) -> int:

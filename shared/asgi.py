@@ -6,9 +6,9 @@ here knows a game. Errors become RFC 9457 problems in one place: `Endpoint`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
@@ -58,7 +58,8 @@ class Call:
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
         left = self._headers.get(b"x-deadline-ms", b"")
         seconds = int(left) / 1000 if left.isdigit() and len(left) < 8 else DEFAULT_DEADLINE
-        self.deadline = asyncio.get_running_loop().time() + seconds
+        # The clock of asyncio's and uvloop's loops, without the getpid() of get_running_loop().
+        self.deadline = monotonic() + seconds
 
     @property
     def state(self) -> Any:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from shared.errors import LeaderboardError
 
@@ -20,11 +20,15 @@ I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
 
 
+LATER: Any = object()
+"""What a flush returns for an item whose future it settles itself, later."""
+
+
 class Coalescer(Generic[I, R]):
     """Collects items and flushes them together.
 
     Args:
-        flush: takes 1..`batch` items, returns one result (or exception) for each, in order.
+        flush: takes 1..`batch` items, returns one result (or exception, or LATER) for each, in order.
         batch: the most weight of one flush (a heavier item goes alone).
         weigh: the weight of an item; by default each weighs 1.
         queue: the most items waiting; past it `get` raises `overloaded` at once.
@@ -108,7 +112,7 @@ class Coalescer(Generic[I, R]):
         except Exception as error:  # noqa: BLE001  every waiter learns of it
             results = [error] * len(pairs)
         for (_, future), result in zip(pairs, results, strict=True):
-            if future.done():
+            if result is LATER or future.done():
                 continue
             if isinstance(result, BaseException):
                 future.set_exception(result)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from datetime import UTC, date, datetime, timedelta
+from random import getrandbits
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -65,8 +65,7 @@ def unix_ms_of(session_id: UUID) -> int | None:
 
 def uuid7() -> UUID:
     """Mint a UUIDv7 (RFC 9562, 5.7): 48 bits of milliseconds, 74 random bits."""
-    random = int.from_bytes(os.urandom(10))
-    value = (time.time_ns() // 1_000_000) << 80 | random
+    value = (time.time_ns() // 1_000_000) << 80 | getrandbits(80)  # unique; it keeps no secret
     value = value & ~(0xF << 76) | 7 << 76
     return UUID(int=value & ~(0x3 << 62) | 0b10 << 62)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 from shared.messages import Operator, Order, Ties
+
+KNOWN_SEASONS = 16
+"""Seasons of a board whose rankings are kept at hand."""
 
 HOT_PLACES = 100
 """Places kept as a hot page; a change at or above the last of them makes a new page."""
@@ -31,6 +34,7 @@ class Board:
     min_score: int
     max_score: int
     status: str
+    _rankings: dict[int, Ranking] = field(default_factory=dict, compare=False, repr=False)
 
     def counts(self, mode: str | None) -> bool:
         """Say whether a session of `mode` counts here."""
@@ -38,7 +42,12 @@ class Board:
 
     def ranking(self, season: int) -> Ranking:
         """Return the ranking of one season (its start in Unix seconds; 0: the endless one)."""
-        return Ranking(self.leaderboard_id, self.generation, season, self.ties, self.order)
+        known = self._rankings.get(season)
+        if known is None:
+            known = Ranking(self.leaderboard_id, self.generation, season, self.ties, self.order)
+            if len(self._rankings) < KNOWN_SEASONS:
+                self._rankings[season] = known
+        return known
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,14 @@ class Ranking:
     season: int
     ties: Ties
     order: Order
+
+    def __hash__(self) -> int:
+        # Rankings are looked up several times a request: the hash is reckoned once.
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.leaderboard_id, self.generation, self.season))
 
     @cached_property
     def keys(self) -> tuple[str, str, str, str]:
