@@ -9,7 +9,7 @@ SELECT user_id, display_name, country, avatar_url
 -- Ranges, because a LIKE with a parameter uses no index under a generic plan; nothing sorts after U+10FFFF.
 (SELECT user_id, display_name, country, avatar_url
    FROM users
-  WHERE game_id = $1 AND user_id >= $2 AND user_id < $2 || chr(1114111)
+  WHERE game_id = $1 AND user_id >= $2 AND user_id < ($2 || chr(1114111))
   ORDER BY user_id
   LIMIT $3)
 UNION
@@ -18,7 +18,7 @@ UNION
   WHERE game_id = $1
     AND display_name IS NOT NULL
     AND lower(display_name) ~>=~ lower($2)
-    AND lower(display_name) ~<~ lower($2) || chr(1114111)
+    AND lower(display_name) ~<~ (lower($2) || chr(1114111))
   ORDER BY lower(display_name) USING ~<~, user_id
   LIMIT $3)
  ORDER BY user_id
