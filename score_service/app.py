@@ -16,6 +16,7 @@ from score_service.index import Applier
 from score_service.routes import routes
 from score_service.service import Sessions
 from score_service.settings import Settings
+from score_service.users import Users
 from score_service.worker import Housekeeping, Outbox
 from shared.boards import Games
 from shared.index import RankingIndex
@@ -34,6 +35,7 @@ class State(TypedDict):
     sessions: Sessions
     history: History
     definitions: Definitions
+    users: Users
     ready: Callable[[], Awaitable[None]]
 
 
@@ -107,5 +109,6 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         sessions=sessions,
         history=history,
         definitions=Definitions(pool, games, hints),
+        users=Users(pool, committer, hints),
         ready=ready,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,18 +12,20 @@ import asyncpg
 from score_service.store import SQL
 from shared.boards import Game, Games
 from shared.errors import LeaderboardError, StoreUnavailable, invalid, not_found
-from shared.events import CHANNEL, Event, ProfileChanged, RulesChanged, encode
-from shared.messages import GameIn, GameOut, LeaderboardIn, LeaderboardOut, ProfileIn, ProfileOut
-from shared.names import MAX_SCORE, clean, is_slug, is_user_id
+from shared.events import CHANNEL, RulesChanged, encode
+from shared.messages import GameIn, GameOut, LeaderboardIn, LeaderboardOut
+from shared.names import MAX_SCORE, clean, is_slug
 from shared.postgres import Connection, Pool, translated
 from shared.wire import Wire
+
+log = logging.getLogger(__name__)
 
 FOLDING = ("operator", "sort_order", "ties", "schedule", "timezone", "modes")
 """What a board's entries depend on: changed, the board is folded anew as the next generation."""
 
 
 class Definitions:
-    """Creates, changes and drops games and leaderboards; keeps profiles.
+    """Creates, changes and drops games and leaderboards.
 
     Args:
         wire: where events go, so that other replicas look at once and not within a second.
@@ -109,23 +112,6 @@ class Definitions:
             await connection.execute(SQL["bump_rules"], game.game_id)
         await self._changed(game.game)
 
-    async def put_profile(self, game: Game, user_id: str, body: ProfileIn) -> tuple[ProfileOut, bool]:
-        """Create or replace a user's profile; return it and whether the user is new.
-
-        Raises:
-            LeaderboardError: `invalid_request`, the id breaks its rule.
-        """
-        if not is_user_id(user_id):
-            raise invalid("user_id", f"{clean(user_id)!r} must match [A-Za-z0-9][A-Za-z0-9_.:@-]{{0,63}}")
-        with translated():
-            row = await self._pool.fetchrow(
-                SQL["put_profile"], game.game_id, user_id, body.display_name, body.country, body.avatar_url
-            )
-        assert row is not None
-        await self._publish(ProfileChanged(game.game_id, user_id))
-        profile = ProfileOut(row["user_id"], row["display_name"], row["country"], row["avatar_url"])
-        return profile, row["is_new"]
-
     async def _replace(self, connection: Connection, before: Any, definition: tuple[Any, ...]) -> Any:
         generation = before["generation"]
         row = await connection.fetchrow(
@@ -150,16 +136,13 @@ class Definitions:
                 yield connection
 
     async def _changed(self, game: str) -> None:
+        """Have the change seen at once; without Redis the others find out within a second."""
         self._games.forget(game)
-        await self._publish(RulesChanged(game))
-
-    async def _publish(self, event: Event) -> None:
-        """Publish a hint; without Redis the others find out within a second."""
         try:
             identity = await self._wire.connect()
-            await self._wire.round_trip(identity, [("PUBLISH", CHANNEL, encode(event))])
-        except StoreUnavailable:
-            return
+            await self._wire.round_trip(identity, [("PUBLISH", CHANNEL, encode(RulesChanged(game)))])
+        except StoreUnavailable as error:
+            log.warning("a change of rules was not published: %s", error, extra={"game": game})
 
 
 def leaderboard(row: Any) -> LeaderboardOut:

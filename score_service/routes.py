@@ -126,11 +126,11 @@ async def put_profile(call: Call) -> Reply:
     """Create or replace a user's profile."""
     game = await _existing(call)
     body = await call.json(_profile)
-    answer, is_new = await call.state["definitions"].put_profile(game, call.params["user_id"], body)
+    answer, is_new = await call.state["users"].put(game, call.params["user_id"], body)
     return Reply(201 if is_new else 200, encode(answer))
 
 
-async def healthz(call: Call) -> Reply:
+async def healthz(_: Call) -> Reply:
     """Say that the process is alive."""
     return Reply(200, b'{"status":"ok"}')
 
@@ -141,12 +141,12 @@ async def readyz(call: Call) -> Reply:
     return Reply(200, b'{"status":"ready"}')
 
 
-async def metrics(call: Call) -> Reply:
+async def metrics(_: Call) -> Reply:
     """Answer the metrics of this process in Prometheus' text format."""
     return Reply(200, generate_latest(), [(b"content-type", CONTENT_TYPE_LATEST.encode())])
 
 
-async def nothing_here(call: Call) -> Reply:
+async def nothing_here(_: Call) -> Reply:
     """Answer for every path that is not a route."""
     raise LeaderboardError("not_found", "there is nothing at this path")
 

@@ -15,6 +15,7 @@ from shared.boards import board_from_row
 from shared.events import CHANNEL, EntriesChanged, encode
 from shared.index import RankingIndex
 from shared.postgres import Pool, translated
+from shared.profiles import forget
 from shared.ranking import Ranking
 from shared.wire import Command
 
@@ -82,11 +83,13 @@ class Outbox:
                 for row in await self._pool.fetch(SQL["all_boards"])
             }
         keys: set[EntryKey] = set()
+        invalid: list[Command] = []
         for change in changes:
-            for leaderboard_id, generation, season, users in orjson.loads(change):
-                board = boards.get(leaderboard_id)
-                if board is not None:  # a dropped board has no index
-                    ranking = Ranking(leaderboard_id, generation, season, board.ties, board.order)
+            for *names, users in orjson.loads(change):
+                if len(names) == 1:
+                    invalid.append(forget(names[0], users))
+                elif (board := boards.get(names[0])) is not None:  # a dropped board has no index
+                    ranking = Ranking(names[0], names[1], names[2], board.ties, board.order)
                     keys.update((ranking, user) for user in users)
         found = await self._history.entries(list(keys))
         commands = [self._index.apply(ranking, entries) for ranking, entries in found.items()]
@@ -105,8 +108,8 @@ class Outbox:
             )
             for ranking, entries in found.items()
         ]
-        if commands:
-            await self._index.send(commands, hints)
+        if commands or invalid:
+            await self._index.send(commands, [*hints, *invalid])
 
 
 class Housekeeping:

@@ -70,11 +70,21 @@ DELETE FROM entries
 DELETE FROM discarded WHERE leaderboard_id = $1 AND generation = $2;
 
 -- name: put_profile
--- Create or replace a user's profile; says whether the user is new.
-INSERT INTO users AS u (game_id, user_id, display_name, country, avatar_url) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (game_id, user_id) DO UPDATE
-   SET display_name = EXCLUDED.display_name, country = EXCLUDED.country, avatar_url = EXCLUDED.avatar_url
-RETURNING user_id, display_name, country, avatar_url, xmax = 0 AS is_new;
+-- Create or replace a user's profile, with the outbox row that has its copies invalidated should we
+-- not live to do it; says whether the user is new.
+WITH put AS (
+    INSERT INTO users AS u (game_id, user_id, display_name, country, avatar_url)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (game_id, user_id) DO UPDATE
+       SET display_name = EXCLUDED.display_name,
+           country = EXCLUDED.country,
+           avatar_url = EXCLUDED.avatar_url
+    RETURNING user_id, display_name, country, avatar_url, xmax = 0 AS is_new
+), queued AS (
+    INSERT INTO outbox (changes) VALUES (jsonb_build_array(jsonb_build_array($1, jsonb_build_array($2::text))))
+    RETURNING outbox_id
+)
+SELECT * FROM put, queued;
 
 -- name: game_id
 -- A game's number, also of an archived one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -68,7 +69,8 @@ async def test_a_replay_changes_nothing_and_answers_the_entries_as_they_are(scor
 async def test_the_same_id_with_other_content_is_a_conflict(score: Score, pool: Pool) -> None:
     session_id = str(uuid4())
     await score.post(("ada", 10), session_id=session_id)
-    for other in ({"mode": "x"}, {"played_at": "2026-01-01T00:00:00Z"}):
+    others: list[dict[str, Any]] = [{"mode": "x"}, {"played_at": "2026-01-01T00:00:00Z"}]
+    for other in others:
         with pytest.raises(LeaderboardError, match="other content"):
             await score.post(("ada", 10), session_id=session_id, **other)
     with pytest.raises(LeaderboardError, match="other content"):

@@ -103,7 +103,7 @@ CREATE TABLE outbox (
     created_at timestamptz NOT NULL DEFAULT now(),
     changes    jsonb NOT NULL
 );
-COMMENT ON COLUMN outbox.changes IS '[[leaderboard_id, generation, season, [user_id, ...]], ...]; the row goes once they are applied';
+COMMENT ON COLUMN outbox.changes IS '[[leaderboard_id, generation, season, [user_id, ...]], ...] for entries, [[game_id, [user_id, ...]]] for profiles; the row goes once they are applied';
 
 -- Entries of dropped boards and replaced generations, to be deleted in the background.
 CREATE TABLE discarded (
