@@ -21,7 +21,7 @@ class Score:
         self.state = state
         self.settings = settings
 
-    async def define(self, game: str = "demo", **boards: Any) -> list[LeaderboardOut]:
+    async def define(self, game: str = "demo", /, **boards: Any) -> list[LeaderboardOut]:
         """Put a game and leaderboards."""
         await self.state["definitions"].put_game(game, GameIn())
         found = await self.state["games"].get(game)
