@@ -119,7 +119,7 @@ class Wire:
                 replies = [await _reply(connection) for _ in commands]
             whole = True
         except (RedisError, OSError, TimeoutError) as error:
-            raise StoreUnavailable(f"redis did not answer: {error!r}") from error
+            raise StoreUnavailable(f"redis did not answer: {type(error).__name__}: {error}") from error
         finally:
             # A connection with answers outstanding is never used again, also when cancelled.
             if not whole:
