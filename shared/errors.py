@@ -20,6 +20,9 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "malformed_json": Kind(400, "The body is not JSON"),
+    "malformed_request": Kind(400, "The request is not HTTP as it is accepted here"),
+    "request_timeout": Kind(408, "The request did not arrive in time"),
+    "head_too_large": Kind(431, "The request's head is too large"),
     "invalid_request": Kind(422, "The request breaks a rule"),
     "score_out_of_bounds": Kind(422, "A score is outside the bounds of a leaderboard"),
     "score_total_out_of_range": Kind(422, "A total would leave the range of exact integers"),
@@ -47,7 +50,13 @@ KINDS: dict[str, Kind] = {
 }
 
 # The contract names one code for two statuses in two places; the wire code is the contract's.
-WIRE_CODES = {"malformed_json": "invalid_request", "bad_gateway": "upstream_unavailable"}
+WIRE_CODES = {
+    "malformed_json": "invalid_request",
+    "malformed_request": "invalid_request",
+    "request_timeout": "invalid_request",
+    "head_too_large": "invalid_request",
+    "bad_gateway": "upstream_unavailable",
+}
 
 
 class FieldError(NamedTuple):

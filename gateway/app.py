@@ -1,0 +1,67 @@
+"""What the gateway is made of, opened and closed in what order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TypedDict
+
+from starlette.applications import Starlette
+from starlette.routing import Router
+
+from gateway.internal import serve_internal
+from gateway.keys import Keyring
+from gateway.service import Gateway
+from gateway.settings import Settings
+from gateway.upstream import Upstream
+from shared.supervise import repeated
+
+
+class State(TypedDict):
+    """What the lifespan yields; `door` takes the gateway from it."""
+
+    gateway: Gateway
+
+
+def create_app(settings: Settings) -> Router:
+    """Build the application; nothing is opened before its lifespan starts.
+
+    It has no routes: the public port is served by `door`, uvicorn's part is the lifespan, the
+    listening and the signals.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            yield await _open(settings, stack)
+
+    return Router(lifespan=lifespan)
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> State:
+    revoked = Path(settings.revoked_keys_file) if settings.revoked_keys_file else None
+    keyring = Keyring(Path(settings.jwks_file), revoked)
+    upstreams = {
+        name: Upstream(
+            name,
+            url,
+            connections=settings.max_upstream_connections,
+            waiting=settings.max_upstream_waiting,
+            streams=settings.max_upstream_streams,
+        )
+        for name, url in (("score", settings.score_url), ("rank", settings.rank_url))
+    }
+    gateway = Gateway(settings, keyring, upstreams)
+    await stack.enter_async_context(repeated("read the keys again", keyring.refresh, every=1.0))
+    for name, upstream in upstreams.items():
+        stack.push_async_callback(upstream.close)
+        await stack.enter_async_context(repeated(f"resolve {name}", upstream.resolve, every=2.0))
+        await stack.enter_async_context(repeated(f"probe {name}", upstream.probe, every=0.25))
+        await stack.enter_async_context(repeated(f"trim {name}", upstream.trim, every=5.0))
+    await stack.enter_async_context(repeated("cut the slow", gateway.sweep, every=0.25))
+    await stack.enter_async_context(repeated("tick", gateway.tick, every=0.5))
+    await stack.enter_async_context(serve_internal(gateway))
+    await asyncio.sleep(0)  # let the first look-ups begin before the first request
+    return State(gateway=gateway)

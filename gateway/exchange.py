@@ -1,0 +1,143 @@
+"""One request on its way through: the connection it got, what came back, what may be tried again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.request import Request
+from gateway.wire import Headers, Wire
+from shared.errors import LeaderboardError
+
+if TYPE_CHECKING:
+    from gateway.door import Door
+    from gateway.service import Gateway
+
+
+class Exchange:
+    """Carries one request to a service and its answer back to the client's `door`.
+
+    Everything happens in callbacks of the two connections; no task is made.
+    """
+
+    __slots__ = ("_door", "_gateway", "_request", "_retried", "_status", "_wire", "is_waiting")
+
+    def __init__(self, gateway: Gateway, door: Door, request: Request) -> None:
+        self._gateway = gateway
+        self._door = door
+        self._request = request
+        self._wire: Wire | None = None
+        self._retried = False
+        self._status = 0
+        self.is_waiting = False
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer is expected to go on for long."""
+        return self._request.route.is_stream
+
+    def start(self) -> None:
+        """Send the request on the best idle connection, or wait for one."""
+        request = self._request
+        wire = None if request.route.is_stream else request.upstream.take()
+        if wire is not None:
+            self._wire = wire
+            wire.send(self, self._gateway.render(request))
+        else:
+            self._wait()
+
+    def _wait(self) -> None:
+        self.is_waiting = True
+        try:
+            self._request.upstream.wait(self)
+        except LeaderboardError as error:
+            self._refuse(error)
+
+    def assigned(self, wire: Wire) -> None:
+        """Send the request on a connection that was waited for."""
+        self.is_waiting = False
+        self._wire = wire
+        wire.send(self, self._gateway.render(self._request))
+
+    def unassigned(self) -> None:
+        """Answer 503: no address of the service can be reached."""
+        self._refuse(LeaderboardError("upstream_unavailable", "the service cannot be reached; try again"))
+
+    # --- what the service answers
+
+    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole answer."""
+        self._wire = None
+        self._door.write(self._gateway.whole(self._request, status, headers, body))
+        self._door.finish(self._request, status)
+
+    def begun(self, status: int, headers: Headers, length: int | None) -> None:
+        """Send the head of an answer that comes in pieces."""
+        self._status = status
+        head = self._gateway.stream_head(self._request, status, headers, length)
+        self._door.write(head)
+        if self._request.method == b"HEAD":
+            self.cancel()
+            self._door.finish(self._request, status)
+        else:
+            self._door.begin_stream()
+
+    def piece(self, data: bytes) -> None:
+        """Send a piece."""
+        self._door.write_piece(self._request, data)
+
+    def ended(self) -> None:
+        """Finish an answer that came in pieces."""
+        self.resume()  # the connection goes back to the pool, also when the last piece filled the client's
+        self._wire = None
+        self._door.end_stream(self._request)
+        self._door.finish(self._request, self._status)
+
+    def lost(self, *, odd: bool) -> None:
+        """Try a read once more if nothing was answered; otherwise answer 502, or cut a half answer."""
+        wire, self._wire = self._wire, None
+        if self._status:
+            self._door.abort()
+        elif self._request.route.is_read and not odd and not self._retried:
+            self._retried = True
+            upstream = self._request.upstream
+            other = upstream.take(avoid=wire.peer if wire is not None else None)
+            if other is None:
+                self._wait()
+            else:
+                self.assigned(other)
+        else:
+            detail = (
+                "the service's answer made no sense" if odd else "the service broke off; it may have acted"
+            )
+            self._refuse(LeaderboardError("bad_gateway", detail))
+
+    # --- what the client does
+
+    def pause(self) -> None:
+        """Stop reading from the service: the client does not keep up."""
+        if self._wire is not None:
+            self._wire.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._wire is not None:
+            self._wire.transport.resume_reading()
+
+    def expire(self) -> None:
+        """Answer 504: the deadline has passed."""
+        wire = self._wire
+        self.cancel()
+        if wire is not None:
+            self._request.upstream.timed_out(wire.peer)
+        self._refuse(LeaderboardError("deadline_exceeded", "the answer did not come in time"))
+
+    def cancel(self) -> None:
+        """Give up: the client went away, or the deadline passed."""
+        self.is_waiting = False
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.abandon()
+
+    def _refuse(self, error: LeaderboardError) -> None:
+        self.is_waiting = False
+        self._door.refuse(self._request, error)

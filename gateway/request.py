@@ -1,0 +1,60 @@
+"""One request of a client, as it was received and as it was understood."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.keys import Grant
+    from gateway.routes import Route
+    from gateway.upstream import Upstream
+
+
+class Request:
+    """A request: filled by `door` as it arrives, then by `service` as it is understood.
+
+    `started` and `deadline` are moments of the loop's clock (seconds). `fields` holds the headers
+    the gateway looks at, by lower-case name.
+    """
+
+    __slots__ = (
+        "complete",
+        "deadline",
+        "fields",
+        "grant",
+        "id",
+        "in_body",
+        "is_chunked",
+        "keep_alive",
+        "method",
+        "path",
+        "pieces",
+        "query",
+        "route",
+        "size",
+        "started",
+        "target",
+        "too_large",
+        "upstream",
+    )
+
+    method: bytes
+    path: bytes
+    query: bytes
+    route: Route
+    upstream: Upstream
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.deadline = 0.0
+        self.target = b""
+        self.fields: dict[bytes, bytes] = {}
+        self.id = b""
+        self.pieces: list[bytes] = []
+        self.size = 0
+        self.complete = False
+        self.in_body = False
+        self.too_large = False
+        self.keep_alive = False
+        self.is_chunked = False
+        self.grant: Grant | None = None

@@ -1,0 +1,144 @@
+"""What is true of paths and headers on their way through, without any I/O.
+
+Only what is on a list passes inwards: no client can set an internal header, name a hop, or
+bring a second framing. Outwards everything passes but hop-by-hop and internal headers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
+
+from shared.errors import LeaderboardError
+
+Headers = list[tuple[bytes, bytes]]
+
+FORWARDED = (b"accept", b"content-type", b"if-none-match", b"last-event-id", b"traceparent", b"tracestate")
+"""Request headers a service gets to see."""
+
+SINGLE = frozenset(
+    {b"host", b"authorization", b"content-type", b"content-length", b"transfer-encoding", b"origin"}
+)
+"""Headers that may stand once: two of them are two readings of one request."""
+
+_WANTED = frozenset(
+    {
+        *FORWARDED,
+        *SINGLE,
+        b"connection",
+        b"expect",
+        b"upgrade",
+        b"accept-encoding",
+        b"x-request-id",
+        b"x-forwarded-for",
+        b"access-control-request-method",
+        b"access-control-request-headers",
+    }
+)
+
+# A look-up per header of every request: the usual spellings are ready, others are lowered first.
+WANTED: dict[bytes, bytes] = {
+    spelling: name for name in _WANTED for spelling in (name, name.title(), name.upper())
+}
+
+DROPPED = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",
+        b"date",
+        b"server",
+    }
+)
+"""Response headers that end here; the gateway frames and dates its own answers."""
+
+STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
+}
+
+is_plain_path = re.compile(rb"(?:/[A-Za-z0-9][A-Za-z0-9_.:@-]*)+").fullmatch
+is_request_id = re.compile(rb"[A-Za-z0-9][A-Za-z0-9_.:-]{7,127}").fullmatch
+is_key_scheme = re.compile(
+    rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+)"
+).fullmatch
+
+
+def plain_path(path: bytes) -> bytes | None:
+    """Return a path in the one spelling that gateway and services agree on, or None.
+
+    Ids have a small alphabet, so nothing needs percent-encoding. A path that is encoded all the same
+    is decoded once and sent on decoded; one that then holds a slash, a dot segment or anything else
+    no id can hold (`%2F`, `%2e%2e`, `%00`) is not a path of ours.
+    """
+    if b"%" in path:
+        path = b"/".join(_decoded(part) for part in path.split(b"/"))
+    return path if is_plain_path(path) else None
+
+
+def _decoded(part: bytes) -> bytes:
+    plain = unquote_to_bytes(part)
+    # An encoded slash would move the boundary between segments; let it fail the pattern instead.
+    return plain.replace(b"/", b"%")
+
+
+def status_line(status: int) -> bytes:
+    """Return the first line of an answer."""
+    return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def passed_on(fields: Mapping[bytes, bytes]) -> bytes:
+    """Render the request headers a service gets to see."""
+    named = fields.get(b"connection", b"").lower()
+    lines = b""
+    for name in FORWARDED:
+        value = fields.get(name)
+        # A header that `Connection` names is for this hop only (RFC 9110, 7.6.1).
+        if value is not None and not (named and name in named):
+            lines += name + b": " + value + b"\r\n"
+    return lines
+
+
+def answer_headers(headers: Headers) -> list[bytes]:
+    """Render the response headers that pass outwards."""
+    lines = []
+    for raw, value in headers:
+        name = raw.lower()
+        if name not in DROPPED and not name.startswith(b"x-"):
+            lines.append(b"%b: %b\r\n" % (name, value))
+    return lines
+
+
+def check_head(method: bytes, target: bytes, version: str, fields: Mapping[bytes, bytes]) -> None:
+    """Refuse a head that the parser let pass and a proxy must not.
+
+    Raises:
+        LeaderboardError: 400, saying what is wrong.
+    """
+    if version not in ("1.1", "1.0"):
+        raise bad_request("this speaks HTTP/1.1")
+    if not target.startswith(b"/") or b"#" in target:
+        raise bad_request("the target must be a path")
+    if b"host" not in fields and version == "1.1":
+        raise bad_request("a request names its host")
+    framed = fields.get(b"transfer-encoding")
+    if framed is not None and (version == "1.0" or framed.lower() != b"chunked"):
+        raise bad_request("the only transfer encoding is chunked, over HTTP/1.1")
+    has_body = framed is not None or fields.get(b"content-length", b"0").strip(b"0") != b""
+    if has_body and method in (b"GET", b"HEAD", b"OPTIONS"):
+        raise bad_request("this method has no body")
+    if has_body and b"upgrade" in fields:
+        raise bad_request("nothing else is spoken here")
+
+
+def bad_request(detail: str) -> LeaderboardError:
+    """Build the 400 for a request that is not HTTP as we accept it."""
+    return LeaderboardError("malformed_request", detail)

@@ -1,0 +1,66 @@
+"""What an operator can change about the gateway."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Seconds = Annotated[int, Meta(ge=1, le=3600)]
+
+
+class Settings(Struct, frozen=True):
+    """Settings from the environment; see `shared.settings.load`."""
+
+    jwks_file: Annotated[str, Meta(min_length=1, description="JWKS of the public keys that sign our keys")]
+    gateway_host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    gateway_port: Annotated[int, Meta(ge=0, le=65535, description="public port; 0 picks a free one")] = 8080
+    gateway_internal_host: Annotated[
+        str, Meta(description="address of readiness and metrics; never a public one")
+    ] = "127.0.0.1"
+    gateway_internal_port: Annotated[
+        int, Meta(ge=0, le=65535, description="port of readiness and metrics; 0 picks a free one")
+    ] = 8090
+    score_url: Annotated[
+        str, Meta(pattern=r"\Ahttp://[^/]+\Z|\Aunix:/.+\Z", description="where score_service answers")
+    ] = "http://127.0.0.1:8081"
+    rank_url: Annotated[
+        str, Meta(pattern=r"\Ahttp://[^/]+\Z|\Aunix:/.+\Z", description="where rank_service answers")
+    ] = "http://127.0.0.1:8082"
+    revoked_keys_file: Annotated[
+        str, Meta(description="ids of revoked keys, one a line; read again when it changes; empty: none")
+    ] = ""
+    public_games: Annotated[
+        tuple[str, ...], Meta(description="games anyone may read without a key, comma-separated")
+    ] = ()
+    request_deadline_ms: Annotated[
+        int, Meta(ge=100, le=300_000, description="a request is answered with 504 after this long")
+    ] = 10_000
+    head_seconds: Annotated[
+        Seconds, Meta(description="a client must have sent a request's head in this time")
+    ] = 10
+    body_seconds: Annotated[Seconds, Meta(description="and its body in this time")] = 30
+    idle_seconds: Annotated[
+        Seconds, Meta(description="a kept-alive connection without requests is closed")
+    ] = 75
+    stream_seconds: Annotated[
+        Seconds, Meta(description="a stream is cut when nothing moved on it for this long")
+    ] = 60
+    max_clients: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="most client connections; past it they are closed at once")
+    ] = 20_000
+    max_upstream_connections: Annotated[
+        int, Meta(ge=1, le=10_000, description="most connections to one address of a service, streams apart")
+    ] = 128
+    max_upstream_waiting: Annotated[
+        int, Meta(ge=0, le=100_000, description="most requests waiting for a connection; past it 503")
+    ] = 2000
+    max_upstream_streams: Annotated[
+        int, Meta(ge=1, le=100_000, description="most streams open to one service")
+    ] = 20_000
+    log_level: Annotated[
+        str, Meta(pattern=r"\A(DEBUG|INFO|WARNING|ERROR)\Z", description="least level logged")
+    ] = "INFO"
+    drain_seconds: Annotated[
+        int, Meta(ge=1, le=300, description="how long a stopping process may finish what it accepted")
+    ] = 20

@@ -1,0 +1,333 @@
+"""How a service is reached: its addresses, their connections, and whose turn it is.
+
+Requests go to the address with the fewest in flight. An address that cannot be connected to is
+ejected and probed until it answers again; while no address is left, requests are refused at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from typing import Protocol, TypeAlias
+from urllib.parse import urlsplit
+
+from gateway.wire import Wire
+from shared.errors import LeaderboardError
+
+log = logging.getLogger(__name__)
+
+Address: TypeAlias = tuple[str, int] | str
+"""A host's address and port, or the path of a Unix socket."""
+
+CONNECT_SECONDS = 1.0
+PROBE_SECONDS = 1.0
+IDLE_SECONDS = 30.0
+"""An idle connection is closed well before the service would close it (75 s): a race less."""
+
+PROBE = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+
+MAX_TIMEOUTS = 5
+"""Deadlines missed in a row by which an address counts as hung."""
+
+
+class Waiting(Protocol):
+    """A request in the queue for a connection."""
+
+    is_waiting: bool
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer is expected to go on for long."""
+
+    def assigned(self, wire: Wire) -> None:
+        """Take a connection; it is this request's alone until its answer is complete."""
+
+    def unassigned(self) -> None:
+        """Learn that no address of the service can be reached."""
+
+
+class Peer:
+    """One address of a service and the connections to it."""
+
+    __slots__ = (
+        "_upstream",
+        "address",
+        "connecting",
+        "ejected",
+        "idle",
+        "in_flight",
+        "retired",
+        "streams",
+        "timeouts",
+        "wires",
+    )
+
+    def __init__(self, upstream: Upstream, address: Address) -> None:
+        self._upstream = upstream
+        self.address = address
+        self.idle: list[Wire] = []
+        self.wires: set[Wire] = set()
+        self.in_flight = 0
+        self.streams = 0
+        self.connecting = 0
+        self.timeouts = 0
+        self.ejected = False
+        self.retired = False
+
+    @property
+    def pooled(self) -> int:
+        """Connections that count against the bound: streams have a bound of their own."""
+        return len(self.wires) + self.connecting - self.streams
+
+    async def connect(self) -> Wire:
+        """Open a connection.
+
+        Raises:
+            OSError, TimeoutError: the address does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        self.connecting += 1
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                if isinstance(self.address, str):
+                    _, wire = await loop.create_unix_connection(lambda: Wire(self), self.address)
+                else:
+                    _, wire = await loop.create_connection(lambda: Wire(self), *self.address)
+        finally:
+            self.connecting -= 1
+        self.wires.add(wire)
+        return wire
+
+    def take(self) -> Wire | None:
+        """Return an idle connection, the one used last: it is the least likely to be stale."""
+        while self.idle:
+            wire = self.idle.pop()
+            if not wire.transport.is_closing():
+                self.lend(wire)
+                return wire
+        return None
+
+    def lend(self, wire: Wire) -> None:
+        """Count a connection as in use."""
+        wire.busy = True
+        self.in_flight += 1
+
+    def free(self, wire: Wire) -> None:
+        """Take back a connection whose request is answered."""
+        self.timeouts = 0
+        self._returned(wire)
+        if self.retired:
+            wire.transport.close()
+        elif not wire.transport.is_closing():
+            self._upstream.offer(wire)
+
+    def gone(self, wire: Wire) -> None:
+        """Forget a connection that ended."""
+        self.wires.discard(wire)
+        self._returned(wire)
+        if wire in self.idle:
+            self.idle.remove(wire)
+        self._upstream.grow()
+
+    def _returned(self, wire: Wire) -> None:
+        if wire.busy:
+            wire.busy = False
+            self.in_flight -= 1
+        if wire.is_stream:
+            wire.is_stream = False
+            self.streams -= 1
+
+    def retire(self) -> None:
+        """Use this address no more: its name no longer resolves to it."""
+        self.retired = True
+        for wire in [*self.idle]:
+            wire.transport.close()
+
+
+class Upstream:
+    """A service behind a name.
+
+    Args:
+        name: what logs and metrics call it.
+        url: `http://host:port` or `unix:/path`.
+        connections: most connections to one address.
+        waiting: most requests waiting for a connection.
+        streams: most streams to the whole service.
+    """
+
+    def __init__(self, name: str, url: str, *, connections: int, waiting: int, streams: int) -> None:
+        self.name = name
+        self.peers: list[Peer] = []
+        self._unix = url.removeprefix("unix:") if url.startswith("unix:") else ""
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self.host_line = b"host: %b\r\n" % (b"localhost" if self._unix else parts.netloc.encode())
+        self._max_connections = connections
+        self._max_waiting = waiting
+        self._max_streams = streams
+        self._waiting: deque[Waiting] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- whose turn it is
+
+    def take(self, avoid: Peer | None = None) -> Wire | None:
+        """Return an idle connection to the address with the fewest requests in flight, or None."""
+        peer = self._least(avoid)
+        return peer.take() if peer is not None else None
+
+    def wait(self, waiter: Waiting) -> None:
+        """Queue a request; `waiter` is called back, perhaps at once.
+
+        Raises:
+            LeaderboardError: 503, too many wait already.
+        """
+        if self._least() is None:
+            waiter.unassigned()
+            return
+        streams = sum(peer.streams for peer in self.peers) if waiter.is_stream else 0
+        if len(self._waiting) >= self._max_waiting or streams >= self._max_streams:
+            raise LeaderboardError("overloaded", "too many requests are waiting; try again")
+        self._waiting.append(waiter)
+        self.grow()
+
+    def offer(self, wire: Wire) -> None:
+        """Give a free connection to whoever waits longest, or keep it."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if waiter.is_waiting:
+                wire.peer.lend(wire)
+                if waiter.is_stream:
+                    wire.is_stream = True
+                    wire.peer.streams += 1
+                waiter.assigned(wire)
+                return
+        wire.idle_since = asyncio.get_running_loop().time()
+        wire.peer.idle.append(wire)
+
+    def grow(self) -> None:
+        """Open as many connections as requests wait for and bounds allow."""
+        while self._waiting and not self._waiting[0].is_waiting:
+            self._waiting.popleft()
+        missing = len(self._waiting) - sum(peer.connecting for peer in self.peers if not peer.ejected)
+        while missing > 0:
+            missing -= 1
+            peer = self._least(room=self._max_connections)
+            if peer is None:
+                return
+            if (wire := peer.take()) is not None:
+                peer.in_flight -= 1  # `offer` lends it anew
+                wire.busy = False
+                self.offer(wire)
+                continue
+            task = asyncio.get_running_loop().create_task(self._connect(peer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _least(self, avoid: Peer | None = None, room: int = 0) -> Peer | None:
+        best = None
+        for peer in self.peers:
+            if peer.ejected or peer is avoid or (room and peer.pooled >= room and not peer.idle):
+                continue
+            if best is None or peer.in_flight + peer.connecting < best.in_flight + best.connecting:
+                best = peer
+        return best
+
+    async def _connect(self, peer: Peer) -> None:
+        try:
+            wire = await peer.connect()
+        except (OSError, TimeoutError) as error:
+            self.eject(peer, repr(error))
+        else:
+            self.offer(wire)
+
+    # --- who is well
+
+    @property
+    def is_away(self) -> bool:
+        """Whether no address can be reached."""
+        return self._least() is None
+
+    def timed_out(self, peer: Peer) -> None:
+        """Note a missed deadline; several in a row and the address counts as hung."""
+        peer.timeouts += 1
+        if peer.timeouts >= MAX_TIMEOUTS:
+            self.eject(peer, "no answers")
+
+    def eject(self, peer: Peer, reason: str) -> None:
+        """Send nothing more to an address until a probe finds it well."""
+        if not peer.ejected:
+            peer.ejected = True
+            log.warning("ejected", extra={"upstream": self.name, "address": peer.address, "reason": reason})
+        if self._least() is None:
+            waiting, self._waiting = self._waiting, deque()
+            for waiter in waiting:
+                if waiter.is_waiting:
+                    waiter.unassigned()
+        else:
+            self.grow()
+
+    async def probe(self) -> None:
+        """Ask every ejected address whether it is alive, and use it again if so."""
+        ejected = [peer for peer in self.peers if peer.ejected]
+        for peer, well in zip(ejected, await asyncio.gather(*map(self._is_well, ejected)), strict=True):
+            if well:
+                peer.ejected, peer.timeouts = False, 0
+                log.warning("back", extra={"upstream": self.name, "address": peer.address})
+        if ejected:
+            self.grow()
+
+    async def _is_well(self, peer: Peer) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                if isinstance(peer.address, str):
+                    reader, writer = await asyncio.open_unix_connection(peer.address)
+                else:
+                    reader, writer = await asyncio.open_connection(*peer.address)
+                try:
+                    writer.write(PROBE)
+                    return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+                finally:
+                    writer.transport.abort()
+        except (OSError, TimeoutError, ValueError):
+            return False
+
+    # --- which addresses there are
+
+    async def resolve(self) -> None:
+        """Look the name up again: new addresses are used, vanished ones are not.
+
+        Raises:
+            OSError: the name does not resolve; the addresses known so far stay.
+        """
+        found = await self._addresses()
+        for peer in self.peers:
+            if peer.address not in found:
+                peer.retire()
+        known = {peer.address: peer for peer in self.peers}
+        self.peers = [known.get(address) or Peer(self, address) for address in found]
+        self.grow()
+
+    async def _addresses(self) -> list[Address]:
+        if self._unix:
+            return [self._unix]
+        loop = asyncio.get_running_loop()
+        infos = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in infos))
+
+    async def trim(self) -> None:
+        """Close connections that were idle for long."""
+        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        for peer in self.peers:
+            for wire in [wire for wire in peer.idle if wire.idle_since < oldest]:
+                wire.transport.close()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for peer in self.peers:
+            for wire in [*peer.wires]:
+                wire.transport.abort()
