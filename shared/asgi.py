@@ -162,11 +162,25 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise LeaderboardError("malformed_json", f"the body is not JSON: {error}") from error
 
 
+_FIELDS = {
+    "Object contains unknown field ": "is not a field that is known here",
+    "Object missing required field ": "is required",
+}
+
+
 def field_error(error: msgspec.ValidationError) -> LeaderboardError:
     """Turn `Expected ... - at `$.results[0].score`` into the 422 that names the field."""
     rule, _, where = str(error).partition(" - at `")
-    path = where.rstrip("`").removeprefix("$").removeprefix(".")
-    return invalid(path.replace("[...]", "[]"), rule)
+    path = where.rstrip("`").removeprefix("$").removeprefix(".").replace("[...]", "[]")
+    for start, meaning in _FIELDS.items():
+        if rule.startswith(start):
+            name = rule.removeprefix(start).strip("`")
+            return invalid(f"{path}.{name}".lstrip("."), meaning)
+    # A pattern is shown as people write it: it always matches the whole value.
+    rule = rule.replace("\\\\A", "").replace("\\\\Z", "")
+    if "(?!me)" in rule:
+        rule = rule.replace("(?!me)", "") + " but not 'me'"
+    return invalid(path, rule)
 
 
 def problem(error: LeaderboardError, request_id: str) -> Reply:

@@ -149,6 +149,26 @@ async def test_without_postgres_nothing_is_claimed(score: Score, pool: Pool, dat
     assert await pool.fetchval("SELECT score FROM entries") in (3, 8)
 
 
+@pytest.mark.parametrize("state", ["53100", "53300", "25006", "40P01", "57014", "55P03"])
+async def test_a_server_that_cannot_serve_is_a_503_and_the_retry_counts_once(
+    database_url: str, redis_url: str, pool: Pool, state: str
+) -> None:
+    """Disk full, too many connections, read-only, deadlock, statement and lock timeouts."""
+    session_id = str(uuid7())
+    async with score_service(database_url, redis_url, score_retry_ms=100) as score:
+        await score.define()
+        await pool.execute(
+            f"""CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'cannot' USING ERRCODE = '{state}'; END $$;
+                CREATE TRIGGER refuse BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION refuse()"""
+        )
+        with pytest.raises(StoreUnavailable):
+            await score.post(("ada", 1), session_id=session_id)
+        await pool.execute("DROP TRIGGER refuse ON entries")
+        await score.post(("ada", 1), session_id=session_id)
+    assert await pool.fetchval("SELECT sum(score) FROM entries") == 1
+
+
 async def test_closing_commits_what_was_accepted(database_url: str, redis_url: str, pool: Pool) -> None:
     async with score_service(database_url, redis_url) as score:
         await score.define()
