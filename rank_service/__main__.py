@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 import uvicorn
 
-from rank_service.app import create_app
+from rank_service.app import App
 from rank_service.settings import Settings
 from shared import logs
 from shared.http import Protocol
 from shared.settings import SettingsError, load
+
+
+class Server(uvicorn.Server):
+    """A server that ends event streams before it waits for what is under way."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        self._app.end_streams()
+        await super().shutdown(sockets)
 
 
 def main() -> int:
@@ -22,8 +36,9 @@ def main() -> int:
         print(f"rank_service: {error}", file=sys.stderr)
         return 2
     logs.configure("rank_service", settings.log_level)
-    uvicorn.run(
-        create_app(settings),
+    app = App(settings)
+    config = uvicorn.Config(
+        app,
         host=settings.rank_host,
         port=settings.rank_port,
         loop="uvloop",
@@ -38,6 +53,7 @@ def main() -> int:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
+    Server(config, app).run()
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from typing import Any, cast
 
 from prometheus_client import Counter
@@ -25,7 +26,7 @@ class Answers:
         self._lookups = lookups
         self._fallback = fallback
         self._loader = loader
-        self.behind: frozenset[str] = frozenset()
+        self.behind: Container[str] = ()
         """Rankings (by their first key) whose index lacks answered writes: it is not asked."""
 
     async def ask(self, question: Question, deadline: float) -> tuple[Source, Any]:

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TypedDict
 
 from starlette.applications import Starlette
 from starlette.routing import Router
 
 from rank_service.answers import Answers
+from rank_service.audit import Auditor
 from rank_service.catalogue import Catalogue
 from rank_service.fallback import Fallback
 from rank_service.index import Lookups
+from rank_service.live import Live
 from rank_service.names import Profiles
 from rank_service.pages import Pages
 from rank_service.routes import routes
 from rank_service.rules import Views
 from rank_service.service import Rankings
 from rank_service.settings import Settings
+from rank_service.standings import Standings
 from rank_service.store import Store
 from rank_service.users import Users
+from rank_service.watch import Watch
+from rank_service.worker import Lateness, Listening
 from shared.boards import Games
 from shared.errors import StoreUnavailable
 from shared.index import RankingIndex
 from shared.loading import Loader
 from shared.postgres import Pool, open_pool, translated
+from shared.supervise import repeated
 from shared.wire import Wire
 
 LOAD_TIMEOUT = 5.0
@@ -41,18 +48,30 @@ class State(TypedDict):
     rankings: Rankings
     catalogue: Catalogue
     users: Users
+    live: Live
+    standings: Standings
     ready: Callable[[], Awaitable[None]]
 
 
-def create_app(settings: Settings) -> Router:
-    """Build the application; nothing is opened before its lifespan starts."""
+class App(Router):
+    """The routes, and what must end before the server waits for requests to end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._live: Live | None = None
+        super().__init__(routes(), redirect_slashes=False, lifespan=self._lifespan_of)
+
+    def end_streams(self) -> None:
+        """End every open stream: they would otherwise hold up a shutdown."""
+        if self._live is not None:
+            self._live.end()
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+    async def _lifespan_of(self, _: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            yield await open_state(settings, stack)
-
-    return Router(routes(), redirect_slashes=False, lifespan=lifespan)
+            state = await open_state(self._settings, stack)
+            self._live = state["live"]
+            yield state
 
 
 async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
@@ -93,15 +112,43 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     stack.push_async_callback(profiles.close)
     answers = Answers(lookups, fallback, loader)
     views = Views()
+    pages = Pages(answers, profiles)
+    live = Live(pages, lambda: Watch(answers, profiles), most=settings.rank_streams)
+    stack.push_async_callback(live.close)
+    await _start_jobs(settings, stack, Jobs(load_index, pool, games, lookups, answers, live))
     return State(
         games=games,
         views=views,
-        pages=Pages(answers, profiles),
+        pages=pages,
         rankings=Rankings(answers, profiles),
         catalogue=Catalogue(answers, views),
         users=Users(store, answers, views),
+        live=live,
+        standings=Standings(pool),
         ready=lambda: _ready(pool, wires[0]),
     )
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What the background jobs work with."""
+
+    index: RankingIndex
+    pool: Pool
+    games: Games
+    lookups: Lookups
+    answers: Answers
+    live: Live
+
+
+async def _start_jobs(settings: Settings, stack: AsyncExitStack, on: Jobs) -> None:
+    listening = Listening(settings.redis_url, on.games, on.live)
+    lateness = Lateness(on.pool, on.answers)
+    auditor = Auditor(on.index, on.pool, lambda: on.lookups.used)
+    audit_every = settings.rank_audit_ms / 1000
+    await stack.enter_async_context(repeated("listen to events", listening.listen, every=0.2))
+    await stack.enter_async_context(repeated("look for late writes", lateness.look, every=0.4))
+    await stack.enter_async_context(repeated("audit the index", auditor.step, every=audit_every))
 
 
 async def _ready(pool: Pool, wire: Wire) -> None:

@@ -44,6 +44,9 @@ BATCH = 256
 HOT_PAGES = 2_000
 """Pages kept in process, about 10 KB each; the one least recently asked for goes."""
 
+USED = 1_000
+"""Rankings remembered as in use, for the audit."""
+
 EXTRAS = 1_000
 """Commands that may wait to come along; past it the oldest goes (they only fill caches)."""
 
@@ -80,9 +83,15 @@ class Lookups:
             self._flush, batch=BATCH, queue=queue
         )
         self._hot: Hot = OrderedDict()
+        self._used: OrderedDict[str, Ranking] = OrderedDict()
         self._extras: list[Command] = []
         self.ask = self._coalescer.get
         """Ask one question; the future gives its answer, a `Miss`, or raises StoreUnavailable."""
+
+    @property
+    def used(self) -> Sequence[Ranking]:
+        """Rankings asked for lately."""
+        return list(self._used.values())
 
     def send_along(self, command: Command) -> None:
         """Send a command with the next round trip; its reply is not looked at."""
@@ -101,8 +110,10 @@ class Lookups:
         extras, self._extras = self._extras, []
         replies = await self._index.send(batch.commands, [*batch.plain, *extras])
         answers = batch.read(replies)
-        while len(self._hot) > HOT_PAGES:
-            self._hot.popitem(last=False)
+        self._used |= batch.rankings
+        for held, most in ((self._hot, HOT_PAGES), (self._used, USED)):
+            while len(held) > most:
+                held.popitem(last=False)
         return answers
 
 
@@ -141,6 +152,12 @@ class _Batch:
         for single, question, value in singles:
             self._answers[single] = self._read_single(question, value)
         return [self._answer(question) for question in self._questions]
+
+    @property
+    def rankings(self) -> dict[str, Ranking]:
+        """The rankings asked about."""
+        singles = {question.ranking.keys[0]: question.ranking for question in self._singles.values()}
+        return singles | {key: ranking for key, (ranking, _) in self._users.items()}
 
     def _merge(self, question: Question | Names) -> None:
         names = self._names.setdefault(question.game_id, {})

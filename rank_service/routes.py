@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rank_service.envelopes import Body
+from rank_service.live import Listener, Live
 from rank_service.rules import View, Views, position_of
 from rank_service.service import Rankings
+from rank_service.standings import Standings
 from rank_service.users import Users
-from shared.asgi import JSON, Call, Endpoint, Handler, Reply
+from shared.asgi import JSON, Call, Endpoint, Handler, Headers, Reply
 from shared.boards import Game, Games
 from shared.errors import LeaderboardError
 from shared.messages import Request
@@ -77,11 +81,26 @@ class SessionsQuery(Struct, forbid_unknown_fields=True, frozen=True):
     cursor: Annotated[str, Meta(max_length=64)] = ""
 
 
+class StreamQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of a stream."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 10
+    user_id: UserId | Literal[""] = ""
+    season: Season = "current"
+
+
 class LookupIn(Request, frozen=True):
     """The users whose entries are asked for."""
 
     user_ids: Annotated[tuple[UserId, ...], Meta(min_length=1, max_length=200)]
 
+
+EVENT_STREAM: Headers = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+]
+NDJSON: Headers = [(b"content-type", b"application/x-ndjson")]
 
 encode = msgspec.json.Encoder().encode
 _lookup = msgspec.json.Decoder(LookupIn)
@@ -184,6 +203,48 @@ async def user_sessions(call: Call) -> Reply:
     return Reply(200, encode(await users.sessions(game, call.params["user_id"], after, wanted.limit)))
 
 
+async def stream(call: Call) -> Stream:
+    """Send the page, and one user's entry, whenever they change (Server-Sent Events)."""
+    params, state = call.params, call.state
+    board = await _board(call)
+    wanted = query(call, StreamQuery)
+    _view(call, board, wanted.season)
+    live: Live = state["live"]
+    live.check()
+
+    async def find() -> View:
+        games: Games = state["games"]
+        views: Views = state["views"]
+        return views.find(await games.board(params["game"], params["leaderboard"]), wanted.season)
+
+    key = (params["game"], params["leaderboard"], wanted.season, wanted.limit)
+    seen = call.header(b"last-event-id") or b""
+
+    async def run(receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM})
+        await live.serve(key, find, Listener(send, wanted.user_id, seen), receive)
+
+    return run
+
+
+async def export(call: Call) -> Stream:
+    """Send the whole standings, an entry a line."""
+    board = await _board(call)
+    wanted = query(call, SeasonQuery)
+    asked = _view(call, board, wanted.season)
+    standings: Standings = call.state["standings"]
+    lines = standings.open(asked)
+
+    async def run(_: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": NDJSON})
+        async with lines as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    return run
+
+
 async def healthz(_: Call) -> Reply:
     """Say that the process is alive."""
     return Reply(200, b'{"status":"ok"}')
@@ -255,17 +316,43 @@ def matches(known: bytes, etag: bytes) -> bool:
     )
 
 
+Stream = Callable[[Receive, Send], Awaitable[None]]
+
+
+class Streaming:
+    """An endpoint whose answer is a stream; what goes wrong before it starts is a problem as ever."""
+
+    __slots__ = ("_prepare",)
+
+    def __init__(self, prepare: Callable[[Call], Awaitable[Stream]]) -> None:
+        self._prepare = prepare
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        ready: list[Stream] = []
+
+        async def handler(call: Call) -> Reply:
+            ready.append(await self._prepare(call))
+            return Reply(200, b"")
+
+        async def send_problem(message: Message) -> None:
+            if not ready:
+                await send(message)
+
+        await Endpoint(handler)(scope, receive, send_problem)
+        for stream in ready:
+            await stream(receive, send)
+
+
 class Methods:
     """The handlers of one path by method; any other method is a 405."""
 
     __slots__ = ("_table",)
 
-    def __init__(self, table: dict[str, Handler]) -> None:
-        self._table = {method: Endpoint(handler) for method, handler in table.items()}
-        if "GET" in table:
-            self._table["HEAD"] = self._table["GET"]
+    def __init__(self, table: dict[str, ASGIApp]) -> None:
+        self._table = table
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         await self._table.get(scope["method"], _NOT_THIS_WAY)(scope, receive, send)
 
@@ -282,7 +369,9 @@ def routes() -> list[BaseRoute]:
         _get(f"{BOARD}/users/{{user_id}}", entry),
         _get(f"{BOARD}/top", top),
         _get(f"{BOARD}/users/{{user_id}}/around", around),
-        Route(f"{BOARD}/lookup", Methods({"POST": lookup})),
+        Route(f"{BOARD}/lookup", Methods({"POST": Endpoint(lookup)})),
+        Route(f"{BOARD}/stream", Methods({"GET": Streaming(stream)})),
+        Route(f"{BOARD}/export", Methods({"GET": Streaming(export)})),
         _get(f"{BOARD}/rank", what_if),
         _get(f"{BOARD}/distribution", distribution),
         _get(f"{BOARD}/seasons", seasons),
@@ -299,4 +388,5 @@ def routes() -> list[BaseRoute]:
 
 
 def _get(path: str, handler: Handler) -> Route:
-    return Route(path, Methods({"GET": handler}))
+    endpoint = Endpoint(handler)
+    return Route(path, Methods({"GET": endpoint, "HEAD": endpoint}))

@@ -38,6 +38,12 @@ class Settings(Struct, frozen=True):
     rank_queue: Annotated[
         int, Meta(ge=1, le=1_000_000, description="questions waiting for the index; past it 503")
     ] = 10_000
+    rank_streams: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="event streams open at once; past it 503")
+    ] = 20_000
+    rank_audit_ms: Annotated[
+        int, Meta(ge=10, le=3_600_000, description="pause between two samples of the audit of the index")
+    ] = 1_000
     redis_timeout_ms: Annotated[
         int, Meta(ge=10, le=60_000, description="the index may take this long before Postgres is asked")
     ] = 250

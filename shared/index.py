@@ -89,6 +89,13 @@ class Bucket(NamedTuple):
     players: int
 
 
+class Held(NamedTuple):
+    """What the copy holds of users: an `Entry` each, None for one it does not know."""
+
+    stamp: Stamp
+    entries: list[Entry | None]
+
+
 class Histogram(NamedTuple):
     """Equal ranges of scores from the lowest score to the highest."""
 
@@ -153,6 +160,14 @@ class RankingIndex:
     def histogram(self, ranking: Ranking, buckets: int) -> Command:
         """Build the command that counts players in ranges of scores (a `Histogram` or a `Miss`)."""
         return _script("histogram", ranking, self._idle, buckets)
+
+    def peek(self, ranking: Ranking, user_ids: Sequence[str]) -> Command:
+        """Build the command that tells what is held of users (a `Held` or a `Miss`)."""
+        return _script("peek", ranking, *user_ids)
+
+    def drop(self, ranking: Ranking, token: str) -> Command:
+        """Build the command that gives one copy up, so that it is loaded anew."""
+        return _script("drop", ranking, token)
 
     async def begin(self, ranking: Ranking) -> tuple[str, str]:
         """Try to take the load lock; return (`mine`, `loading` or `ready`, the lock's token)."""
@@ -246,6 +261,21 @@ def read_histogram(ranking: Ranking, reply: Any) -> Histogram | Miss:
         for i in range(4, len(reply), 3)
     ]
     return Histogram(_stamp(reply), sorted(Bucket(min(a, b), max(a, b), count) for a, b, count in ranges))
+
+
+def read_held(user_ids: Sequence[str], reply: Any) -> Held | Miss:
+    """Read the reply to `peek` of these users."""
+    if (miss := _miss(reply)) is not None:
+        return miss
+    entries: list[Entry | None] = []
+    for user_id, i in zip(user_ids, range(4, len(reply), 3), strict=True):
+        version, prefix, sort_key = reply[i : i + 3]
+        if version is None:
+            entries.append(None)
+            continue
+        key = None if sort_key is None else int(sort_key)
+        entries.append(Entry(user_id, int(version), key, int(prefix) if prefix else 0))
+    return Held(_stamp(reply), entries)
 
 
 def held(reply: Any) -> bool:
