@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.files import read_env
+from deploy.files import holder_of, read_env
 from deploy.processes import Program, alive, await_ready, spawn, stop
 
 
 def running(folder: Path) -> dict[str, str]:
     """Return what local.env says of the stack in `folder`; nothing when none runs there."""
-    values = read_env(folder / "local.env")
-    pid = values.get("GATEWAY_PID", "")
-    return values if pid.isdigit() and alive(int(pid)) else {}
+    holder = holder_of(folder)
+    return read_env(folder / "local.env") if holder and alive(holder) else {}
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -43,7 +44,7 @@ def run(leaderboard: str, limit: int) -> None:
     if not running(folder):
         console.print(f"no stack runs in {folder}: starting one for this example")
     with stack(folder, os.environ) as values:
-        asyncio.run(play(values["GATEWAY_URL"], values["ADMIN_KEY"], STATISTICS[leaderboard], limit))
+        uvloop.run(play(values["GATEWAY_URL"], values["ADMIN_KEY"], STATISTICS[leaderboard], limit))
 
 
 async def play(url: str, key: str, statistic: Statistic, limit: int) -> None:
@@ -57,6 +58,8 @@ async def play(url: str, key: str, statistic: Statistic, limit: int) -> None:
 
             def posted(tally: Tally) -> None:
                 done = tally.recorded + tally.replayed
+                if done % 64 and done != len(sessions):
+                    return
                 rate = done / (time.perf_counter() - began)
                 bar.update(task, completed=done, rate=f"{rate:,.0f}/s")
 
@@ -128,7 +131,8 @@ async def show(client: Client, statistic: Statistic, limit: int) -> None:
     """Print the leaders; who shares a total shares the rank."""
     answer = await client.call("GET", f"{boards()}/{statistic.leaderboard}/top?limit={limit}")
     page = expect(answer, 200).body
-    table = Table("rank", "player", "total", "", title=f"{statistic.title} of {page['total']:,} players")
+    console.print(f"{statistic.title} of {page['total']:,} players:")
+    table = Table("rank", "player", "total", "")
     known = baseball.names()
     for entry in page["entries"]:
         shared = f"shared by {entry['ties']}" if entry["ties"] > 1 else ""

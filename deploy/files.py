@@ -46,8 +46,8 @@ def load_secrets(path: Path) -> Secrets:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make a data directory and hold it.
+def locked(folder: Path) -> Iterator[dict[str, str]]:
+    """Make a data directory and hold it; yield the local.env that a killed run left there.
 
     Raises:
         InUse: another process holds it.
@@ -57,15 +57,25 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
+            holder = holder_of(folder)
             raise InUse(
                 f"{folder} is in use by the process {holder}: stop it, or choose another LOCAL_DATA_DIR"
             ) from None
+        left = read_env(folder / "local.env")
+        # Before our id is known: no one must take the old one's word for ours.
+        (folder / "local.env").unlink(missing_ok=True)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        yield left
+
+
+def holder_of(folder: Path) -> int:
+    """Return the process that holds, or was the last to hold, a data directory; 0 when none ever did."""
+    try:
+        return int((folder / "lock").read_text())
+    except (FileNotFoundError, ValueError):
+        return 0
 
 
 def write_env(path: Path, values: Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ import importlib
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,8 @@ def up() -> None:
     began = time.monotonic()
     settings = load(LocalSettings, os.environ)
     folder = Path(settings.local_data_dir).absolute()
-    with files.locked(folder):
-        await_leftovers(folder)
-        (folder / "local.env").unlink(missing_ok=True)
+    with files.locked(folder) as left:
+        await_leftovers(left)
         site = Site(settings, folder, choose(settings), files.load_secrets(folder / "secrets.json"))
         site.log("postgres").parent.mkdir(exist_ok=True)
         asyncio.run(run(site, began))
@@ -57,9 +56,8 @@ async def run(site: Site, began: float) -> None:
     await Stack(site, began).run()
 
 
-def await_leftovers(folder: Path) -> None:
+def await_leftovers(left: Mapping[str, str]) -> None:
     """Wait for the processes of a run that was killed: the kernel has told them to stop."""
-    left = files.read_env(folder / "local.env")
     pids = [int(value) for name, value in left.items() if name.endswith("_PID") and value.isdigit()]
     deadline = time.monotonic() + LEFTOVERS
     while any(map(alive, pids)) and time.monotonic() < deadline:

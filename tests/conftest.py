@@ -9,11 +9,13 @@ from contextlib import ExitStack, closing
 from secrets import token_hex
 from typing import Any
 
+import httpx
 import pytest
 from redis.asyncio import Redis
 
 from shared.postgres import Pool, open_pool
 from tests import servers
+from tests.stack import Stack, running_stack
 
 _owned = ExitStack()
 """What belongs to the whole run, held by the process that started pytest."""
@@ -119,4 +121,18 @@ async def redis_url(valkey: str) -> str:
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A plain client of this worker's Valkey."""
     async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole of `leaderboard up`, one for each worker; tests make games of their own in it."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def api(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the stack's gateway with the admin key."""
+    async with stack.client() as client:
         yield client
