@@ -93,11 +93,12 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         lanes=settings.score_lanes,
     )
     stack.push_async_callback(sessions.close)
-    keeping = Housekeeping(pool)
+    keeping = Housekeeping(pool, history_months=settings.history_months)
     await stack.enter_async_context(repeated("drop applied outbox rows", outbox.sweep, every=0.25))
     await stack.enter_async_context(repeated("relay the outbox", outbox.relay, every=0.5))
     await stack.enter_async_context(repeated("measure the outbox", outbox.measure, every=5.0))
     await stack.enter_async_context(repeated("make partitions", keeping.make_periods, every=DAY / 4))
+    await stack.enter_async_context(repeated("retain history", keeping.retain, every=DAY / 4))
     await stack.enter_async_context(repeated("purge entries", keeping.purge, every=10.0))
 
     async def ready() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -97,6 +97,17 @@ class Batch:
 
     outbox_id: int
     entries: dict[EntryKey, EntryRow]
+
+
+class Moment(NamedTuple):
+    """What a batch acts on, as the database has it: its clock, and the periods that are closed.
+
+    Closed are those from `first_period` up to, not including, `closed_until`.
+    """
+
+    now: datetime
+    first_period: date
+    closed_until: date
 
 
 class _OutOfRange(Exception):
@@ -206,11 +217,12 @@ class Committer:
         async with self._pool.acquire() as connection, connection.transaction():
             transaction = Transaction(connection)
             game_ids = sorted({submission.game.game_id for submission in batch})
-            now = await self._read_rules(transaction, game_ids)
+            moment = await self._read_rules(transaction, game_ids)
+            now = moment.now
             refused = {
                 submission.key: error
                 for submission in batch
-                if (error := self._refusal(submission, now)) is not None
+                if (error := self._refusal(submission, moment)) is not None
             }
             fresh = [_session_row(s, now) for s in batch if s.key not in refused]
             inserted = await transaction.record_sessions(fresh) if fresh else set()
@@ -235,25 +247,28 @@ class Committer:
             for submission in batch
         ]
 
-    async def _read_rules(self, transaction: Transaction, game_ids: list[int]) -> datetime:
-        """Bring the definitions up to what the gate protects; return the database's time."""
+    async def _read_rules(self, transaction: Transaction, game_ids: list[int]) -> Moment:
+        """Bring the definitions up to what the gate protects; return the database's moment."""
         in_force = await transaction.enter_gate(game_ids)
-        for game_id, name, version, archived, _ in in_force:
+        for game_id, name, version, archived, *_ in in_force:
             known = self._games.get(game_id)
             if known is None or known.rules_version != version or known.archived != archived:
                 game = await transaction.game(name)
                 assert game is not None, "a game is never deleted, only archived"
                 self._games[game_id] = game
-        now: datetime = in_force[0]["now"]
-        return now
+        first = in_force[0]
+        return Moment(first["now"], first["first_period"], first["closed_until"])
 
-    def _refusal(self, submission: Submission, now: datetime) -> LeaderboardError | None:
+    def _refusal(self, submission: Submission, moment: Moment) -> LeaderboardError | None:
         """Return why a session may not be recorded now; checks here can change with time."""
         game = self._games[submission.game.game_id]
         session = submission.session
         if game.archived:
             return LeaderboardError("game_not_found", f"there is no game {clean(game.game)!r}")
-        return rules.check_time(submission.session_id, session.played_at, now) or rules.check_bounds(
+        if moment.first_period <= submission.period < moment.closed_until:
+            detail = f"sessions with an id from before {moment.closed_until} are no longer accepted"
+            return LeaderboardError("session_too_old", detail)
+        return rules.check_time(submission.session_id, session.played_at, moment.now) or rules.check_bounds(
             game.boards.values(), session.mode, session.results
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any
 
 import asyncpg
@@ -125,6 +126,11 @@ class Definitions:
                 *definition,
                 generation + 1,
             )
+            assert row is not None, "the row is locked"
+            if _same_contributions(before, row):
+                await connection.execute(SQL["carry_base"], before["leaderboard_id"], generation)
+            else:
+                await connection.execute(SQL["set_base_until"], before["leaderboard_id"], date.min)
             await connection.execute(SQL["discard_entries"], before["leaderboard_id"], generation)
             await _fold(connection, row)
         return row
@@ -165,17 +171,7 @@ def leaderboard(row: Any) -> LeaderboardOut:
 async def _fold(connection: Connection, row: Any) -> None:
     """Fold the whole history into a board's entries, under the gate."""
     try:
-        await connection.execute(
-            SQL[f"fold_{row['operator']}"],
-            row["game_id"],
-            row["leaderboard_id"],
-            row["generation"],
-            row["modes"],
-            row["min_score"],
-            row["max_score"],
-            row["sort_order"] == "desc",
-            row["ties"] == "first",
-        )
+        await connection.execute(SQL["fold_entries"], row["leaderboard_id"])
         beyond = await connection.fetchval(
             SQL["fold_out_of_range"], row["leaderboard_id"], row["generation"], MAX_SCORE
         )
@@ -184,6 +180,12 @@ async def _fold(connection: Connection, row: Any) -> None:
     if beyond:
         detail = f"the history holds totals past {MAX_SCORE} in magnitude for this definition"
         raise LeaderboardError("score_total_out_of_range", detail)
+
+
+def _same_contributions(before: Any, after: Any) -> bool:
+    """Say whether results add the same to both; what retention took out of the history is then kept."""
+    same_choice = after["operator"] != "best" or after["sort_order"] == before["sort_order"]
+    return same_choice and all(after[column] == before[column] for column in ("operator", "modes"))
 
 
 def _definition(body: LeaderboardIn) -> tuple[Any, ...]:

@@ -1,6 +1,34 @@
 -- The schema as it stands, written by `make schema` from the migrations. Do not edit.
 
-CREATE FUNCTION enter_gate(game_ids integer[]) RETURNS TABLE(game_id integer, game text, rules_version bigint, archived boolean, now timestamp with time zone)
+CREATE FUNCTION detach_periods(until date) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    SET lock_timeout TO '2s'
+    AS $$
+DECLARE
+    part record;
+    detached integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(1, g.game_id) FROM (SELECT game_id FROM games ORDER BY game_id) AS g;
+    IF EXISTS (SELECT FROM leaderboards AS l WHERE l.base_until < until)
+       OR (SELECT closed_until FROM history) < until THEN
+        RETURN 0;
+    END IF;
+    FOR part IN
+        SELECT i.inhparent::regclass AS parent, i.inhrelid::regclass AS child
+          FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+         WHERE i.inhparent IN ('game_sessions'::regclass, 'session_results'::regclass)
+           AND (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([^'']+)''\)'))[1]::date < until
+         ORDER BY 1, 2
+    LOOP
+        EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', part.parent, part.child);
+        detached := detached + 1;
+    END LOOP;
+    RETURN detached;
+END
+$$;
+
+CREATE FUNCTION enter_gate(game_ids integer[]) RETURNS TABLE(game_id integer, game text, rules_version bigint, archived boolean, now timestamp with time zone, first_period date, closed_until date)
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -10,10 +38,74 @@ BEGIN
         PERFORM pg_advisory_xact_lock_shared(1, id);
     END LOOP;
     RETURN QUERY
-        SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL, clock_timestamp()
-          FROM unnest(game_ids) AS wanted (id)
+        SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL, clock_timestamp(),
+               h.first_period, h.closed_until
+          FROM history AS h, unnest(game_ids) AS wanted (id)
           JOIN games AS g ON g.game_id = wanted.id;
 END
+$$;
+
+CREATE TABLE leaderboards (
+    leaderboard_id integer NOT NULL,
+    game_id integer NOT NULL,
+    leaderboard text NOT NULL COLLATE pg_catalog."C",
+    generation integer DEFAULT 1 NOT NULL,
+    title text,
+    operator text NOT NULL,
+    sort_order text NOT NULL,
+    ties text NOT NULL,
+    schedule text,
+    timezone text DEFAULT 'UTC'::text NOT NULL,
+    modes text[],
+    min_score bigint NOT NULL,
+    max_score bigint NOT NULL,
+    status text NOT NULL,
+    base_until date DEFAULT '-infinity'::date NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT leaderboards_check CHECK ((max_score >= min_score)),
+    CONSTRAINT leaderboards_operator_check CHECK ((operator = ANY (ARRAY['sum'::text, 'best'::text, 'latest'::text, 'count'::text]))),
+    CONSTRAINT leaderboards_sort_order_check CHECK ((sort_order = ANY (ARRAY['desc'::text, 'asc'::text]))),
+    CONSTRAINT leaderboards_status_check CHECK ((status = ANY (ARRAY['building'::text, 'ready'::text]))),
+    CONSTRAINT leaderboards_ties_check CHECK ((ties = ANY (ARRAY['competition'::text, 'dense'::text, 'first'::text])))
+);
+
+COMMENT ON COLUMN leaderboards.base_until IS 'closed periods before this month are folded into entry_base';
+
+CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity'::date) RETURNS TABLE(user_id text, score bigint, reached_at bigint, session_id uuid)
+    LANGUAGE sql STABLE
+    SET search_path TO 'public', 'pg_temp'
+    AS $$
+    WITH contributions AS (
+        SELECT r.user_id,
+               CASE WHEN board.operator = 'count' THEN 1 ELSE r.score END AS score,
+               (CASE WHEN board.operator = 'sum' AND r.score = 0 THEN -1 ELSE 1 END
+                * extract(epoch FROM r.played_at) * 1000000)::bigint AS reached_at,
+               CASE WHEN board.operator = 'latest' THEN r.session_id END AS session_id
+          FROM history AS h, game_sessions AS s
+          JOIN session_results AS r USING (game_id, period, session_id)
+         WHERE s.game_id = board.game_id
+           AND s.voided_at IS NULL
+           AND (board.modes IS NULL OR s.mode = ANY (board.modes))
+           AND r.score BETWEEN board.min_score AND board.max_score
+           AND CASE WHEN until = 'infinity' THEN s.period >= board.base_until OR s.period < h.first_period
+                    ELSE s.period >= greatest(board.base_until, h.first_period) AND s.period < until END
+         UNION ALL
+        SELECT b.user_id, b.score, b.reached_at, b.session_id
+          FROM entry_base AS b
+         WHERE b.leaderboard_id = board.leaderboard_id AND b.generation = board.generation
+    )
+    SELECT c.user_id, sum(c.score)::bigint, max(c.reached_at), NULL::uuid
+      FROM contributions AS c
+     WHERE board.operator IN ('sum', 'count')
+     GROUP BY c.user_id
+     UNION ALL
+    (SELECT DISTINCT ON (c.user_id) c.user_id, c.score, c.reached_at, c.session_id
+       FROM contributions AS c
+      WHERE board.operator IN ('best', 'latest')
+      ORDER BY c.user_id,
+               CASE WHEN board.operator = 'latest' THEN NULL WHEN board.sort_order = 'desc' THEN -c.score ELSE c.score END,
+               CASE WHEN board.operator = 'latest' THEN -c.reached_at ELSE c.reached_at END,
+               c.session_id DESC)
 $$;
 
 CREATE FUNCTION make_periods(months_ahead integer) RETURNS integer
@@ -96,6 +188,15 @@ COMMENT ON COLUMN entries.version IS 'fences the ranking index: an older version
 
 COMMENT ON COLUMN entries.deleted_at IS 'a tombstone: the row stays an hour so that its version is known';
 
+CREATE TABLE entry_base (
+    leaderboard_id integer NOT NULL,
+    generation integer NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    score bigint NOT NULL,
+    reached_at bigint NOT NULL,
+    session_id uuid
+);
+
 CREATE TABLE game_sessions (
     game_id integer NOT NULL,
     period date NOT NULL,
@@ -130,27 +231,11 @@ ALTER TABLE games ALTER COLUMN game_id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
-CREATE TABLE leaderboards (
-    leaderboard_id integer NOT NULL,
-    game_id integer NOT NULL,
-    leaderboard text NOT NULL COLLATE pg_catalog."C",
-    generation integer DEFAULT 1 NOT NULL,
-    title text,
-    operator text NOT NULL,
-    sort_order text NOT NULL,
-    ties text NOT NULL,
-    schedule text,
-    timezone text DEFAULT 'UTC'::text NOT NULL,
-    modes text[],
-    min_score bigint NOT NULL,
-    max_score bigint NOT NULL,
-    status text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT leaderboards_check CHECK ((max_score >= min_score)),
-    CONSTRAINT leaderboards_operator_check CHECK ((operator = ANY (ARRAY['sum'::text, 'best'::text, 'latest'::text, 'count'::text]))),
-    CONSTRAINT leaderboards_sort_order_check CHECK ((sort_order = ANY (ARRAY['desc'::text, 'asc'::text]))),
-    CONSTRAINT leaderboards_status_check CHECK ((status = ANY (ARRAY['building'::text, 'ready'::text]))),
-    CONSTRAINT leaderboards_ties_check CHECK ((ties = ANY (ARRAY['competition'::text, 'dense'::text, 'first'::text])))
+CREATE TABLE history (
+    only_row boolean DEFAULT true NOT NULL,
+    first_period date NOT NULL,
+    closed_until date NOT NULL,
+    CONSTRAINT history_only_row_check CHECK (only_row)
 );
 
 ALTER TABLE leaderboards ALTER COLUMN leaderboard_id ADD GENERATED ALWAYS AS IDENTITY (
@@ -168,7 +253,7 @@ CREATE TABLE outbox (
     changes jsonb NOT NULL
 );
 
-COMMENT ON COLUMN outbox.changes IS '[[leaderboard_id, generation, season, [user_id, ...]], ...]; the row goes once they are applied';
+COMMENT ON COLUMN outbox.changes IS '[[leaderboard_id, generation, season, [user_id, ...]], ...] for entries, [[game_id, [user_id, ...]]] for profiles; the row goes once they are applied';
 
 ALTER TABLE outbox ALTER COLUMN outbox_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME outbox_outbox_id_seq
@@ -205,6 +290,9 @@ ALTER TABLE ONLY discarded
 ALTER TABLE ONLY entries
     ADD CONSTRAINT entries_pkey PRIMARY KEY (leaderboard_id, generation, season, user_id);
 
+ALTER TABLE ONLY entry_base
+    ADD CONSTRAINT entry_base_pkey PRIMARY KEY (leaderboard_id, generation, user_id);
+
 ALTER TABLE ONLY game_sessions
     ADD CONSTRAINT game_sessions_pkey PRIMARY KEY (game_id, period, session_id);
 
@@ -213,6 +301,9 @@ ALTER TABLE ONLY games
 
 ALTER TABLE ONLY games
     ADD CONSTRAINT games_pkey PRIMARY KEY (game_id);
+
+ALTER TABLE ONLY history
+    ADD CONSTRAINT history_pkey PRIMARY KEY (only_row);
 
 ALTER TABLE ONLY leaderboards
     ADD CONSTRAINT leaderboards_game_id_leaderboard_key UNIQUE (game_id, leaderboard);
@@ -233,11 +324,19 @@ CREATE INDEX entries_rank ON entries USING btree (leaderboard_id, generation, se
 
 CREATE INDEX session_results_by_user ON ONLY session_results USING btree (game_id, user_id, played_at, session_id);
 
+CREATE INDEX users_by_name ON users USING btree (game_id, lower(display_name) text_pattern_ops, user_id) WHERE (display_name IS NOT NULL);
+
 ALTER TABLE ONLY leaderboards
     ADD CONSTRAINT leaderboards_game_id_fkey FOREIGN KEY (game_id) REFERENCES games(game_id);
 
+REVOKE ALL ON FUNCTION detach_periods(until date) FROM PUBLIC;
+GRANT ALL ON FUNCTION detach_periods(until date) TO leaderboard_score;
+
 REVOKE ALL ON FUNCTION enter_gate(game_ids integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION enter_gate(game_ids integer[]) TO leaderboard_score;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE leaderboards TO leaderboard_score;
+GRANT SELECT ON TABLE leaderboards TO leaderboard_rank;
 
 REVOKE ALL ON FUNCTION make_periods(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION make_periods(months_ahead integer) TO leaderboard_score;
@@ -249,14 +348,15 @@ GRANT USAGE ON SEQUENCE entry_version TO leaderboard_score;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE entries TO leaderboard_score;
 GRANT SELECT ON TABLE entries TO leaderboard_rank;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE entry_base TO leaderboard_score;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE game_sessions TO leaderboard_score;
 GRANT SELECT ON TABLE game_sessions TO leaderboard_rank;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE games TO leaderboard_score;
 GRANT SELECT ON TABLE games TO leaderboard_rank;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE leaderboards TO leaderboard_score;
-GRANT SELECT ON TABLE leaderboards TO leaderboard_rank;
+GRANT SELECT,UPDATE ON TABLE history TO leaderboard_score;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE outbox TO leaderboard_score;
 GRANT SELECT ON TABLE outbox TO leaderboard_rank;

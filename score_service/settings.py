@@ -42,6 +42,12 @@ class Settings(Struct, frozen=True):
     index_idle_seconds: Annotated[
         int, Meta(ge=60, le=31_536_000, description="an index not used for this long expires")
     ] = 86_400
+    history_months: Annotated[
+        int,
+        Meta(
+            ge=0, le=1200, description="whole months of sessions kept besides this one; 0 keeps all for ever"
+        ),
+    ] = 0
     drain_seconds: Annotated[
         int, Meta(ge=1, le=300, description="how long a stopping process may finish what it accepted")
     ] = 20

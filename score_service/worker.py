@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import date, timedelta
 
 import orjson
 from prometheus_client import Counter, Gauge
@@ -115,8 +115,38 @@ class Outbox:
 class Housekeeping:
     """Keeps the tables in shape."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, history_months: int) -> None:
         self._pool = pool
+        self._history_months = history_months
+
+    async def retain(self) -> None:
+        """Close months older than the history kept, fold them into every board's base, detach them.
+
+        Each step can be done again: a crash in between is resumed by the next run, on any replica.
+        """
+        if not self._history_months:
+            return
+        with translated():
+            row = await self._pool.fetchrow(SQL["oldest_period"])
+            assert row is not None, "history has one row"
+            wanted = months_before(row["this_month"], self._history_months)
+            until = max(wanted, row["closed_until"])
+            if until > row["closed_until"]:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await connection.execute(SQL["gate_all_exclusively"])
+                    await connection.execute(SQL["close_periods"], until)
+                log.info("sessions before %s are closed", until)
+            for board in await self._pool.fetch(SQL["boards_to_base"], until):
+                await self._fold_base(board["leaderboard_id"], until)
+            detached = await self._pool.fetchval(SQL["detach_periods"], until)
+        if detached:
+            log.info("detached %d partitions before %s", detached, until)
+
+    async def _fold_base(self, leaderboard_id: int, until: date) -> None:
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(SQL["lock_leaderboard"], leaderboard_id)
+            await connection.execute(SQL["fold_base"], leaderboard_id, until)
+            await connection.execute(SQL["set_base_until"], leaderboard_id, until)
 
     async def make_periods(self) -> None:
         """Make the history's partitions well before their months begin."""
@@ -136,3 +166,9 @@ class Housekeeping:
                     done = await connection.execute(SQL["delete_entries"], *row, PURGE_ENTRIES)
                     if done == "DELETE 0":
                         await connection.execute(SQL["drop_discarded"], *row)
+
+
+def months_before(month: date, count: int) -> date:
+    """Return the first day of the month `count` months before."""
+    months = month.year * 12 + month.month - 1 - count
+    return date(months // 12, months % 12 + 1, 1)

@@ -7,9 +7,15 @@ SELECT s.session_id, s.mode, s.played_at, s.recorded_at, s.voided_at, r.user_id,
  ORDER BY r.user_id;
 
 -- name: entries_of_users
--- Some users' entries of some rankings as they stand now; no sort_key when hidden or deleted.
-SELECT e.leaderboard_id, e.generation, e.season, e.user_id, e.version, e.score, e.tiebreak,
-       CASE WHEN NOT e.hidden AND e.deleted_at IS NULL THEN e.sort_key END AS sort_key
+-- Some users' entries of some rankings as they stand now; no sort_key when hidden or deleted. One
+-- index probe for each, whatever the planner believes (OFFSET 0).
+SELECT wanted.leaderboard_id, wanted.generation, wanted.season, wanted.user_id, e.version, e.score, e.tiebreak, e.sort_key
   FROM unnest($1::int[], $2::int[], $3::bigint[], $4::text[])
        AS wanted (leaderboard_id, generation, season, user_id)
-  JOIN entries AS e USING (leaderboard_id, generation, season, user_id);
+ CROSS JOIN LATERAL (
+       SELECT version, score, tiebreak,
+              CASE WHEN NOT hidden AND deleted_at IS NULL THEN sort_key END AS sort_key
+         FROM entries
+        WHERE leaderboard_id = wanted.leaderboard_id AND generation = wanted.generation
+          AND season = wanted.season AND user_id = wanted.user_id
+       OFFSET 0) AS e;

@@ -17,10 +17,15 @@ RETURNING game_id, session_id;
 
 -- name: classify_sessions
 -- What is recorded of sessions that lost the insert. A statement of its own: in the insert's, a
--- loser that waited for the winner's commit would not see it.
-SELECT s.game_id, s.session_id, s.fingerprint, s.played_at, s.voided_at IS NOT NULL AS voided
+-- loser that waited for the winner's commit would not see it. The fence (OFFSET 0) keeps it one index
+-- probe of one partition for each session, whatever the planner believes of the tables' sizes.
+SELECT wanted.game_id, wanted.session_id, s.fingerprint, s.played_at, s.voided
   FROM unnest($1::int[], $2::date[], $3::uuid[]) AS wanted (game_id, period, session_id)
-  JOIN game_sessions AS s USING (game_id, period, session_id);
+ CROSS JOIN LATERAL (
+       SELECT fingerprint, played_at, voided_at IS NOT NULL AS voided
+         FROM game_sessions
+        WHERE game_id = wanted.game_id AND period = wanted.period AND session_id = wanted.session_id
+       OFFSET 0) AS s;
 
 -- name: record_results
 -- Append the results of a batch, its new users and its outbox row; drop outbox rows applied since the

@@ -26,9 +26,11 @@ CREATE TABLE leaderboards (
     min_score      bigint NOT NULL,
     max_score      bigint NOT NULL CHECK (max_score >= min_score),
     status         text NOT NULL CHECK (status IN ('building', 'ready')),
+    base_until     date NOT NULL DEFAULT '-infinity',
     created_at     timestamptz NOT NULL DEFAULT now(),
     UNIQUE (game_id, leaderboard)
 );
+COMMENT ON COLUMN leaderboards.base_until IS 'closed periods before this month are folded into entry_base';
 
 CREATE TABLE users (
     game_id      integer NOT NULL,
@@ -98,6 +100,62 @@ COMMENT ON COLUMN entries.deleted_at IS 'a tombstone: the row stays an hour so t
 CREATE INDEX entries_rank ON entries (leaderboard_id, generation, season, sort_key, tiebreak, user_id)
     WHERE NOT hidden AND deleted_at IS NULL;
 
+-- With retention, old periods are closed, folded into entry_base and detached. Every fold starts there.
+CREATE TABLE entry_base (
+    leaderboard_id integer NOT NULL,
+    generation     integer NOT NULL,
+    user_id        text COLLATE "C" NOT NULL,
+    score          bigint NOT NULL,
+    reached_at     bigint NOT NULL,
+    session_id     uuid,
+    PRIMARY KEY (leaderboard_id, generation, user_id)
+);
+
+-- One row. Sessions of the periods from first_period up to closed_until are neither accepted nor
+-- voidable any more; first_period is where the lowest partition, which is never closed, ends.
+CREATE TABLE history (
+    only_row     boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    first_period date NOT NULL,
+    closed_until date NOT NULL
+);
+
+-- The fold of a board from its base and the history kept, as rules.py defines it: one row a user.
+CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity')
+RETURNS TABLE (user_id text, score bigint, reached_at bigint, session_id uuid)
+LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
+    WITH contributions AS (
+        SELECT r.user_id,
+               CASE WHEN board.operator = 'count' THEN 1 ELSE r.score END AS score,
+               (CASE WHEN board.operator = 'sum' AND r.score = 0 THEN -1 ELSE 1 END
+                * extract(epoch FROM r.played_at) * 1000000)::bigint AS reached_at,
+               CASE WHEN board.operator = 'latest' THEN r.session_id END AS session_id
+          FROM history AS h, game_sessions AS s
+          JOIN session_results AS r USING (game_id, period, session_id)
+         WHERE s.game_id = board.game_id
+           AND s.voided_at IS NULL
+           AND (board.modes IS NULL OR s.mode = ANY (board.modes))
+           AND r.score BETWEEN board.min_score AND board.max_score
+           AND CASE WHEN until = 'infinity' THEN s.period >= board.base_until OR s.period < h.first_period
+                    ELSE s.period >= greatest(board.base_until, h.first_period) AND s.period < until END
+         UNION ALL
+        SELECT b.user_id, b.score, b.reached_at, b.session_id
+          FROM entry_base AS b
+         WHERE b.leaderboard_id = board.leaderboard_id AND b.generation = board.generation
+    )
+    SELECT c.user_id, sum(c.score)::bigint, max(c.reached_at), NULL::uuid
+      FROM contributions AS c
+     WHERE board.operator IN ('sum', 'count')
+     GROUP BY c.user_id
+     UNION ALL
+    (SELECT DISTINCT ON (c.user_id) c.user_id, c.score, c.reached_at, c.session_id
+       FROM contributions AS c
+      WHERE board.operator IN ('best', 'latest')
+      ORDER BY c.user_id,
+               CASE WHEN board.operator = 'latest' THEN NULL WHEN board.sort_order = 'desc' THEN -c.score ELSE c.score END,
+               CASE WHEN board.operator = 'latest' THEN -c.reached_at ELSE c.reached_at END,
+               c.session_id DESC)
+$$;
+
 CREATE TABLE outbox (
     outbox_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -116,7 +174,8 @@ CREATE TABLE discarded (
 -- The gate of a batch and what it protects, in one round trip. In a VOLATILE function every statement
 -- has a snapshot of its own, so the rules are read after the locks are held, as they must be.
 CREATE FUNCTION enter_gate(game_ids integer[])
-RETURNS TABLE (game_id integer, game text, rules_version bigint, archived boolean, now timestamptz)
+RETURNS TABLE (game_id integer, game text, rules_version bigint, archived boolean, now timestamptz,
+               first_period date, closed_until date)
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     id integer;
@@ -125,8 +184,9 @@ BEGIN
         PERFORM pg_advisory_xact_lock_shared(1, id);
     END LOOP;
     RETURN QUERY
-        SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL, clock_timestamp()
-          FROM unnest(game_ids) AS wanted (id)
+        SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL, clock_timestamp(),
+               h.first_period, h.closed_until
+          FROM history AS h, unnest(game_ids) AS wanted (id)
           JOIN games AS g ON g.game_id = wanted.id;
 END
 $$;
@@ -169,6 +229,36 @@ END
 $$;
 REVOKE ALL ON FUNCTION make_periods(integer) FROM PUBLIC;
 SELECT make_periods(3);
+INSERT INTO history (first_period, closed_until)
+SELECT month, month FROM (SELECT date_trunc('month', now() AT TIME ZONE 'UTC')::date AS month) AS today;
+
+-- Detach the closed partitions before a month, under all gates; their tables stay, for an operator
+-- to keep elsewhere or drop. Every board must have folded them into its base.
+CREATE FUNCTION detach_periods(until date) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    part record;
+    detached integer := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(1, g.game_id) FROM (SELECT game_id FROM games ORDER BY game_id) AS g;
+    IF EXISTS (SELECT FROM leaderboards AS l WHERE l.base_until < until)
+       OR (SELECT closed_until FROM history) < until THEN
+        RETURN 0;
+    END IF;
+    FOR part IN
+        SELECT i.inhparent::regclass AS parent, i.inhrelid::regclass AS child
+          FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+         WHERE i.inhparent IN ('game_sessions'::regclass, 'session_results'::regclass)
+           AND (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''([^'']+)''\)'))[1]::date < until
+         ORDER BY 1, 2
+    LOOP
+        EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', part.parent, part.child);
+        detached := detached + 1;
+    END LOOP;
+    RETURN detached;
+END
+$$;
+REVOKE ALL ON FUNCTION detach_periods(date) FROM PUBLIC;
 
 -- Least privilege: the services log in as members of these; neither owns a table.
 DO $$
@@ -189,6 +279,9 @@ GRANT DELETE ON leaderboards, entries TO leaderboard_score;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, discarded TO leaderboard_score;
 GRANT USAGE ON SEQUENCE entry_version TO leaderboard_score;
 GRANT EXECUTE ON FUNCTION make_periods(integer) TO leaderboard_score;
+GRANT EXECUTE ON FUNCTION detach_periods(date) TO leaderboard_score;
+GRANT SELECT, INSERT, UPDATE, DELETE ON entry_base TO leaderboard_score;
+GRANT SELECT, UPDATE ON history TO leaderboard_score;
 REVOKE ALL ON FUNCTION enter_gate(integer[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION enter_gate(integer[]) TO leaderboard_score;
 GRANT SELECT ON games, leaderboards, users, game_sessions, session_results, entries, outbox TO leaderboard_rank;
