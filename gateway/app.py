@@ -13,6 +13,7 @@ from starlette.routing import Router
 
 from gateway.internal import serve_internal
 from gateway.keys import Keyring
+from gateway.players import Players
 from gateway.service import Gateway
 from gateway.settings import Settings
 from gateway.upstream import Upstream
@@ -42,7 +43,7 @@ def create_app(settings: Settings) -> Router:
 
 async def _open(settings: Settings, stack: AsyncExitStack) -> State:
     revoked = Path(settings.revoked_keys_file) if settings.revoked_keys_file else None
-    keyring = Keyring(Path(settings.jwks_file), revoked)
+    keyring = Keyring(Path(settings.jwks_file), revoked, _players(settings))
     upstreams = {
         name: Upstream(
             name,
@@ -61,7 +62,20 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
         await stack.enter_async_context(repeated(f"probe {name}", upstream.probe, every=0.25))
         await stack.enter_async_context(repeated(f"trim {name}", upstream.trim, every=5.0))
     await stack.enter_async_context(repeated("cut the slow", gateway.sweep, every=0.25))
-    await stack.enter_async_context(repeated("tick", gateway.tick, every=0.5))
+    stack.push_async_callback(gateway.tick)
+    await stack.enter_async_context(repeated("tick", gateway.tick, every=0.25))
     await stack.enter_async_context(serve_internal(gateway))
     await asyncio.sleep(0)  # let the first look-ups begin before the first request
     return State(gateway=gateway)
+
+
+def _players(settings: Settings) -> Players | None:
+    if not settings.player_jwks_file:
+        return None
+    return Players(
+        Path(settings.player_jwks_file),
+        settings.player_issuer,
+        settings.player_audience,
+        settings.player_claim,
+        settings.player_games,
+    )

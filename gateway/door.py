@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import httptools
 
+from gateway.access import ABANDONED
 from gateway.exchange import Exchange
 from gateway.request import Request
 from gateway.rules import SINGLE, WANTED, bad_request, check_head
@@ -102,7 +103,7 @@ class Door(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
-            self._gateway.abandoned(self._inbox[0])
+            self._gateway.access.note(self._inbox[0], ABANDONED, self.peer)
         self._inbox.clear()
 
     def data_received(self, data: bytes) -> None:
@@ -235,12 +236,12 @@ class Door(asyncio.Protocol):
         if not request.id:
             self._settle(request)
             try:
-                reply = self._gateway.admit(request)
+                reply = self._gateway.admit(request, self.peer)
             except LeaderboardError as error:
                 self.refuse(request, error)
                 return True
             if reply is not None:
-                self.write(self._gateway.whole(request, reply.status, reply.headers, reply.body))
+                self.write(self._gateway.answers.whole(request, reply.status, reply.headers, reply.body))
                 self.finish(request, reply.status)
                 return True
         if request.complete or request.too_large:
@@ -279,10 +280,9 @@ class Door(asyncio.Protocol):
 
     def _say_broken(self, error: LeaderboardError) -> None:
         request = Request(self._loop.time())
-        request.method = b"GET"
         self._gateway.identify(request)
-        self.write(self._gateway.problem(request, error))
-        self._gateway.finished(request, error.status)
+        self.write(self._gateway.answers.problem(request, error))
+        self._gateway.access.note(request, error.status, self.peer)
         self._close(linger=True)
 
     def write(self, data: bytes) -> None:
@@ -291,12 +291,12 @@ class Door(asyncio.Protocol):
 
     def refuse(self, request: Request, error: LeaderboardError) -> None:
         """Answer with a problem."""
-        self.write(self._gateway.problem(request, error))
+        self.write(self._gateway.answers.problem(request, error))
         self.finish(request, error.status)
 
     def finish(self, request: Request, status: int) -> None:
         """Note that a request is answered; go on with the next, or close."""
-        self._gateway.finished(request, status)
+        self._gateway.access.note(request, status, self.peer)
         self._exchange = None
         self._inbox.popleft()
         if not request.keep_alive:

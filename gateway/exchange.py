@@ -67,13 +67,13 @@ class Exchange:
     def answered(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
         self._wire = None
-        self._door.write(self._gateway.whole(self._request, status, headers, body))
+        self._door.write(self._gateway.answers.whole(self._request, status, headers, body))
         self._door.finish(self._request, status)
 
     def begun(self, status: int, headers: Headers, length: int | None) -> None:
         """Send the head of an answer that comes in pieces."""
         self._status = status
-        head = self._gateway.stream_head(self._request, status, headers, length)
+        head = self._gateway.answers.stream_head(self._request, status, headers, length)
         self._door.write(head)
         if self._request.method == b"HEAD":
             self.cancel()

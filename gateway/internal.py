@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
@@ -32,8 +32,10 @@ async def serve_internal(gateway: Gateway) -> AsyncIterator[None]:
         return JSONResponse({"status": "ready", "away": away}, 503 if gateway.is_stopping else 200)
 
     async def metrics(_: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest() + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    registry = CollectorRegistry()
+    registry.register(gateway.access)
     routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
     config = Config(Router(routes), log_config=None, access_log=False, server_header=False, ws="none")
     state = ServerState()

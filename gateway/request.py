@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
+
+from gateway.routes import NOWHERE, Route
 
 if TYPE_CHECKING:
     from gateway.keys import Grant
-    from gateway.routes import Route
     from gateway.upstream import Upstream
 
 
 class Request:
     """A request: filled by `door` as it arrives, then by `service` as it is understood.
 
-    `started` and `deadline` are moments of the loop's clock (seconds). `fields` holds the headers
-    the gateway looks at, by lower-case name.
+    `started` and `deadline` are moments of the loop's clock (seconds, coarse), `began` one of the
+    precise clock. `fields` holds the headers the gateway looks at, by lower-case name.
     """
 
     __slots__ = (
+        "began",
         "complete",
         "deadline",
         "fields",
@@ -26,10 +29,9 @@ class Request:
         "in_body",
         "is_chunked",
         "keep_alive",
+        "limit_lines",
         "method",
-        "path",
         "pieces",
-        "query",
         "route",
         "size",
         "started",
@@ -38,14 +40,13 @@ class Request:
         "upstream",
     )
 
-    method: bytes
-    path: bytes
-    query: bytes
-    route: Route
     upstream: Upstream
 
     def __init__(self, started: float) -> None:
         self.started = started
+        self.began = time.perf_counter()
+        self.route: Route = NOWHERE
+        self.method = b""
         self.deadline = 0.0
         self.target = b""
         self.fields: dict[bytes, bytes] = {}
@@ -58,3 +59,4 @@ class Request:
         self.keep_alive = False
         self.is_chunked = False
         self.grant: Grant | None = None
+        self.limit_lines = b""

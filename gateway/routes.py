@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from shared.keys import Scope
 
-Service = Literal["score", "rank"]
+Service = Literal["score", "rank", "gateway"]
 
 
 class Route(NamedTuple):
@@ -42,6 +42,9 @@ def _route(method: str, pattern: str, scope: Scope, service: Service, summary: s
         user_at=parts.index("{user_id}") if "{user_id}" in parts else 0,
     )
 
+
+NOWHERE = Route("", "", "read", "gateway", "", False, False, 0, 0)
+"""The route of a request that has none: answered by the gateway itself."""
 
 GAME = "/v1/games/{game}"
 BOARD = GAME + "/leaderboards/{leaderboard}"

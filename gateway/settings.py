@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -33,6 +33,35 @@ class Settings(Struct, frozen=True):
     public_games: Annotated[
         tuple[str, ...], Meta(description="games anyone may read without a key, comma-separated")
     ] = ()
+    player_jwks_file: Annotated[
+        str, Meta(description="JWKS of an identity provider whose tokens players bring; empty: none")
+    ] = ""
+    player_issuer: Annotated[str, Meta(description="the `iss` of players' tokens")] = ""
+    player_audience: Annotated[str, Meta(description="the `aud` of players' tokens")] = ""
+    player_claim: Annotated[str, Meta(min_length=1, description="their claim that is the user_id")] = "sub"
+    player_games: Annotated[
+        tuple[str, ...], Meta(description="games players' tokens are good for; empty: all")
+    ] = ()
+    key_rate: Annotated[
+        float, Meta(ge=0, description="requests a second per key, in the long run; 0: no limit")
+    ] = 200
+    key_burst: Annotated[int, Meta(ge=1, description="requests a key may make at once")] = 1000
+    address_rate: Annotated[
+        float, Meta(ge=0, description="requests a second per client address without a known key; 0: no limit")
+    ] = 20
+    address_burst: Annotated[int, Meta(ge=1, description="such requests an address may make at once")] = 200
+    trusted_proxies: Annotated[
+        tuple[str, ...], Meta(description="networks (CIDR) whose X-Forwarded-For is believed")
+    ] = ()
+    cors_origins: Annotated[
+        tuple[str, ...], Meta(description="web origins whose pages may call; `*`: any; empty: none")
+    ] = ()
+    https: Annotated[
+        bool, Meta(description="clients come over TLS (ended before us): tell browsers to insist on it")
+    ] = False
+    access_log: Annotated[
+        Literal["all", "errors", "off"], Meta(description="requests logged to standard output")
+    ] = "all"
     request_deadline_ms: Annotated[
         int, Meta(ge=100, le=300_000, description="a request is answered with 504 after this long")
     ] = 10_000

@@ -1,0 +1,106 @@
+"""How much one caller may ask: token buckets, per key and per client address, in this process.
+
+A bucket holds up to `burst` tokens and gains `rate` of them a second; a request takes one. Several
+gateways do not share buckets: with n of them behind one balancer, a caller gets up to n times the rate.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
+
+MAX_BUCKETS = 100_000
+"""Callers remembered; past it those whose bucket has filled up again are forgotten, then all."""
+
+Network = IPv4Network | IPv6Network
+
+
+class Verdict(NamedTuple):
+    """What a bucket says: whether the request may go on, and the numbers callers are told.
+
+    `reset` is in whole seconds: until the bucket is full, or, when refused, until the next token.
+    """
+
+    allowed: bool
+    limit: int
+    remaining: int
+    reset: int
+
+    @property
+    def lines(self) -> bytes:
+        """The response headers that say so."""
+        return b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % self[1:]
+
+
+class Buckets:
+    """Token buckets by caller.
+
+    Args:
+        rate: tokens a second; 0 turns the limit off.
+        burst: tokens a bucket holds.
+    """
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        # When each bucket will be full, in seconds of the caller's clock: one number is the whole
+        # state of a token bucket (the "generic cell rate algorithm").
+        self._full_at: dict[str, float] = {}
+
+    def take(self, caller: str, now: float) -> Verdict | None:
+        """Take a token; None when there is no limit."""
+        if not self._rate:
+            return None
+        full_at = max(self._full_at.get(caller, now), now) + 1 / self._rate
+        remaining = self._burst - (full_at - now) * self._rate
+        if remaining < -1e-9:
+            wait = -remaining / self._rate
+            return Verdict(False, self._burst, 0, int(wait) + 1)
+        if len(self._full_at) >= MAX_BUCKETS and caller not in self._full_at:
+            self._forget(now)
+        self._full_at[caller] = full_at
+        return Verdict(True, self._burst, int(remaining + 1e-9), int(full_at - now) + 1)
+
+    def _forget(self, now: float) -> None:
+        self._full_at = {caller: at for caller, at in self._full_at.items() if at > now}
+        if len(self._full_at) >= MAX_BUCKETS:
+            self._full_at.clear()
+
+
+class Proxies:
+    """Which peers may say, with `X-Forwarded-For`, on whose behalf they call."""
+
+    def __init__(self, networks: tuple[str, ...]) -> None:
+        self._networks = tuple(ip_network(network) for network in networks)
+
+    def trusts(self, address: str) -> bool:
+        """Say whether an address is one of the configured proxies."""
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._networks)
+
+    def client(self, peer: str, forwarded: bytes) -> str:
+        """Return the address to count a request against.
+
+        The list is read from the right, as each proxy appends who called it: the first address that
+        is not a trusted proxy is the client; what stands further left may be made up.
+        """
+        client = peer
+        for part in reversed(forwarded.decode("latin-1").split(",")):
+            if not self.trusts(client):
+                break
+            client = part.strip() or client
+        return group(client)
+
+
+def group(address: str) -> str:
+    """Return what an address counts as: a whole /64 of IPv6, since a host has that many."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(parsed.ipv4_mapped or IPv6Network((int(parsed) >> 64 << 64, 64)))
