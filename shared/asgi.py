@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
@@ -87,20 +88,8 @@ class Call:
         Raises:
             LeaderboardError: 422, naming the parameter and the rule.
         """
-        raw = self.scope["query_string"]
-        if not raw:
-            return msgspec.convert({}, shape)
-        try:
-            pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=32, errors="strict")
-        except ValueError as error:
-            raise invalid("query", "must be at most 32 percent-encoded UTF-8 parameters") from error
-        values = dict(pairs)
-        if len(values) != len(pairs):
-            raise invalid("query", "a parameter is given twice")
-        try:
-            return msgspec.convert(values, shape, strict=False)
-        except msgspec.ValidationError as error:
-            raise field_error(error) from error
+        found: Q = decode_query(self.scope["query_string"], shape)
+        return found
 
     async def body(self) -> bytes:
         """Read the whole body.
@@ -122,6 +111,26 @@ class Call:
             LeaderboardError: 400 when it is not JSON, 413, 415, 422 naming the field and the rule.
         """
         return decode(await self.body(), decoder)
+
+
+@lru_cache(maxsize=4096)
+def decode_query(raw: bytes, shape: type[Q]) -> Q:
+    """Decode a query string into `shape`; the same few come again and again, so they are kept.
+
+    Raises:
+        LeaderboardError: 422, naming the parameter and the rule.
+    """
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=32, errors="strict")
+    except ValueError as error:
+        raise invalid("query", "must be at most 32 percent-encoded UTF-8 parameters") from error
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise invalid("query", "a parameter is given twice")
+    try:
+        return msgspec.convert(values, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise field_error(error) from error
 
 
 async def read_body(receive: Receive) -> bytes:
@@ -155,9 +164,11 @@ def too_large() -> LeaderboardError:
 def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Decode a JSON body, turning msgspec's errors into ours."""
     try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise field_error(error) from error
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            msgspec.json.decode(body)  # the rule was met before the end: the rest must be JSON too
+            raise field_error(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise LeaderboardError("malformed_json", f"the body is not JSON: {error}") from error
 
