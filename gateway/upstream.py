@@ -54,6 +54,7 @@ class Peer:
     __slots__ = (
         "_upstream",
         "address",
+        "answers",
         "connecting",
         "ejected",
         "idle",
@@ -72,7 +73,7 @@ class Peer:
         self.in_flight = 0
         self.streams = 0
         self.connecting = 0
-        self.timeouts = 0
+        self.timeouts = self.answers = 0
         self.ejected = False
         self.retired = False
 
@@ -82,13 +83,12 @@ class Peer:
         return len(self.wires) + self.connecting - self.streams
 
     async def connect(self) -> Wire:
-        """Open a connection.
+        """Open a connection; `connecting` was counted up by the caller.
 
         Raises:
             OSError, TimeoutError: the address does not answer.
         """
         loop = asyncio.get_running_loop()
-        self.connecting += 1
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 if isinstance(self.address, str):
@@ -117,6 +117,7 @@ class Peer:
     def free(self, wire: Wire) -> None:
         """Take back a connection whose request is answered."""
         self.timeouts = 0
+        self.answers += 1
         self._returned(wire)
         if self.retired:
             wire.transport.close()
@@ -221,6 +222,7 @@ class Upstream:
                 wire.busy = False
                 self.offer(wire)
                 continue
+            peer.connecting += 1  # before the task runs: whoever comes next must not count it as missing
             task = asyncio.get_running_loop().create_task(self._connect(peer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -235,9 +237,15 @@ class Upstream:
         return best
 
     async def _connect(self, peer: Peer) -> None:
+        answers = peer.answers
         try:
             wire = await peer.connect()
-        except (OSError, TimeoutError) as error:
+        except TimeoutError:
+            # A full backlog of a service that goes on answering is load, not death.
+            if peer.answers == answers:
+                self.eject(peer, "no connection in time")
+            self.grow()
+        except OSError as error:
             self.eject(peer, repr(error))
         else:
             self.offer(wire)
