@@ -35,6 +35,7 @@ def check(reply: httpx.Response, status: int, code: str, *paths: str) -> dict[st
     return problem
 
 
+METADATA: list[Any] = [[], "x", 5, {"k": "x" * 1024}, {"nul": "\u0000"}]
 SESSIONS: list[tuple[Any, str]] = [
     ([], ""),
     ("x", ""),
@@ -72,10 +73,7 @@ SESSIONS: list[tuple[Any, str]] = [
         )
     ],
     *[({"results": [ADA], "mode": value}, "mode") for value in ("", "a b", "a" * 65, 5)],
-    *[
-        ({"results": [{**ADA, "metadata": value}]}, "results[0].metadata")
-        for value in ([], "x", 5, {"k": "x" * 1024}, {"nul": "\u0000"})
-    ],
+    *[({"results": [{**ADA, "metadata": value}]}, "results[0].metadata") for value in METADATA],
 ]
 
 
