@@ -7,6 +7,8 @@ WORKERS ?= 2
 ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+# A file's tests stay together, for what they share; files are shared out among the workers.
+SHARED = -n $(WORKERS) --dist loadfile
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" pyproject.toml
 
@@ -24,10 +26,10 @@ example: $(VENV)/.dev ## Post a century of baseball through the API; print the h
 	@exec $(BIN)/leaderboard example $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests (one: make test ARGS="-n0 tests/unit/test_names.py -k v7")
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest $(SHARED) -m "not slow" $(ARGS)
 
 test-all: $(VENV)/.dev ## Run all tests, the slow ones too, and report what they cover
-	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest $(SHARED) --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(VENV)/.dev ## Lint, types, import contracts, house rules
 	$(BIN)/ruff check
