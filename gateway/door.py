@@ -19,6 +19,7 @@ from gateway.exchange import Exchange
 from gateway.request import Request
 from gateway.rules import SINGLE, WANTED, bad_request, check_head
 from gateway.service import Gateway
+from gateway.streams import Listener, is_shared
 from shared.errors import LeaderboardError
 from shared.names import MAX_BODY_BYTES
 
@@ -73,7 +74,7 @@ class Door(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._request: Request | None = None
         self._inbox: deque[Request] = deque()
-        self._exchange: Exchange | None = None
+        self._exchange: Exchange | Listener | None = None
         self._broken: LeaderboardError | None = None
         self._head_bytes = self._headers = self._overhead = 0
         self._advancing = self._closing = self._deaf = self._held = False
@@ -247,7 +248,7 @@ class Door(asyncio.Protocol):
         if request.complete or request.too_large:
             self._settle(request)
             self.until = request.deadline
-            self._exchange = Exchange(self._gateway, self, request)
+            self._exchange = self._carrier(request)
             self._exchange.start()
         elif self._deaf:
             self._inbox.clear()  # the rest of its body will never come: `_rest` says why
@@ -255,6 +256,11 @@ class Door(asyncio.Protocol):
             self._await_body(request)
             return False
         return True
+
+    def _carrier(self, request: Request) -> Exchange | Listener:
+        if is_shared(request):
+            return self._gateway.streams.listener(self, request)
+        return Exchange(self._gateway, self, request)
 
     def _settle(self, request: Request) -> None:
         # What is left of a body would be read as the next request: answer, and close.
@@ -338,7 +344,9 @@ class Door(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection: a half answer must not look like a whole one."""
-        self._exchange = None
+        if self._exchange is not None:
+            self._exchange = None
+            self._gateway.access.note(self._inbox[0], ABANDONED, self.peer)
         self.transport.abort()
 
     # --- time
@@ -359,7 +367,7 @@ class Door(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Finish what was asked, then close: uvicorn calls this when the process is to stop."""
-        self._stopping = True
+        self._stopping = self._gateway.is_stopping = True
         if self._streaming:
             self.transport.abort()
         elif not self._inbox and self._request is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from itertools import count
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from gateway.pages import Pages
 from gateway.request import Request
 from gateway.routes import find, tree
 from gateway.settings import Settings
+from gateway.streams import Streams
 from gateway.upstream import Upstream
 from shared.asgi import Reply, problem
 from shared.errors import LeaderboardError
@@ -23,6 +25,9 @@ from shared.keys import LEVELS
 
 if TYPE_CHECKING:
     from gateway.door import Door
+
+
+ME_IN_QUERY = re.compile(rb"(?:(?<=&)|^)user_id=me(?=&|$)")
 
 
 class Gateway:
@@ -33,6 +38,7 @@ class Gateway:
         self.upstreams = upstreams
         self.answers = Answers(settings.cors_origins, is_https=settings.https)
         self.access = Access(settings.access_log)
+        self.streams = Streams(self)
         self.doors: set[Door] = set()
         self.is_stopping = False
         self._keyring = keyring
@@ -112,6 +118,8 @@ class Gateway:
         if route.user_at and parts[route.user_at] == b"me":
             parts[route.user_at] = _me(request)
             path = b"/".join(parts)
+        if route.is_stream and ME_IN_QUERY.search(query):
+            query = ME_IN_QUERY.sub(b"user_id=" + _me(request), query)
         request.target = path + mark + query
         return None
 

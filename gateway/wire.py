@@ -95,10 +95,9 @@ class Wire(asyncio.Protocol):
         self._asker = None
         self.transport.abort()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether a request may be sent."""
-        return not self.transport.is_closing()
+    def is_asked_by(self, asker: Asker) -> bool:
+        """Say whether an answer to `asker` is still to come."""
+        return self._asker is asker
 
     # --- asyncio
 
