@@ -89,6 +89,8 @@ class Site:
             "RANK_URL": f"http://127.0.0.1:{self.ports.rank_port}",
             "JWKS_FILE": str(self.folder / "jwks.json"),
             "REVOKED_KEYS_FILE": str(self.folder / "revoked"),
+            # A line a request would fill a disk in an afternoon of load tests.
+            "ACCESS_LOG": os.environ.get("ACCESS_LOG", "errors"),
             "PUBLIC_GAMES": os.environ.get("PUBLIC_GAMES", DEMO),
         }
         return self._service("gateway", self.ports.gateway_internal_port, environ)
