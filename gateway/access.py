@@ -55,7 +55,7 @@ class Access(Collector):
 
     def _write(self, request: Request, status: int, took: float, service: str, client: str) -> None:
         line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.now(UTC),
             "service": "gateway",
             "message": "request",
             "method": request.method.decode("latin-1"),

@@ -27,7 +27,7 @@ EXPOSED = (
 )
 ALLOWED = b"authorization, content-type, if-none-match, last-event-id, x-request-id, traceparent, tracestate"
 
-accepts_gzip = re.compile(rb"(?i)(?:^|[ ,])gzip(?! *; *q=0(?:\.0*)?(?:[ ,]|$))").search
+accepts_gzip = re.compile(rb"(?i)(?:^|[ ,])gzip(?=[ ,;]|$)(?! *; *q=0(?:\.0*)?(?:[ ,]|$))").search
 
 
 class Answers:

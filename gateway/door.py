@@ -104,7 +104,7 @@ class Door(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
-            self._gateway.access.note(self._inbox[0], ABANDONED, self.peer)
+            self._gateway.note(self._inbox[0], ABANDONED, self.peer)
         self._inbox.clear()
 
     def data_received(self, data: bytes) -> None:
@@ -288,7 +288,7 @@ class Door(asyncio.Protocol):
         request = Request(self._loop.time())
         self._gateway.identify(request)
         self.write(self._gateway.answers.problem(request, error))
-        self._gateway.access.note(request, error.status, self.peer)
+        self._gateway.note(request, error.status, self.peer)
         self._close(linger=True)
 
     def write(self, data: bytes) -> None:
@@ -302,7 +302,7 @@ class Door(asyncio.Protocol):
 
     def finish(self, request: Request, status: int) -> None:
         """Note that a request is answered; go on with the next, or close."""
-        self._gateway.access.note(request, status, self.peer)
+        self._gateway.note(request, status, self.peer)
         self._exchange = None
         self._inbox.popleft()
         if not request.keep_alive:
@@ -346,7 +346,7 @@ class Door(asyncio.Protocol):
         """Cut the connection: a half answer must not look like a whole one."""
         if self._exchange is not None:
             self._exchange = None
-            self._gateway.access.note(self._inbox[0], ABANDONED, self.peer)
+            self._gateway.note(self._inbox[0], ABANDONED, self.peer)
         self.transport.abort()
 
     # --- time

@@ -6,6 +6,7 @@ gateways do not share buckets: with n of them behind one balancer, a caller gets
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
@@ -72,8 +73,9 @@ class Proxies:
 
     def __init__(self, networks: tuple[str, ...]) -> None:
         self._networks = tuple(ip_network(network) for network in networks)
+        self.trusts = lru_cache(maxsize=4096)(self._trusts)
 
-    def trusts(self, address: str) -> bool:
+    def _trusts(self, address: str) -> bool:
         """Say whether an address is one of the configured proxies."""
         try:
             parsed = ip_address(address)
@@ -82,7 +84,7 @@ class Proxies:
         return any(parsed in network for network in self._networks)
 
     def client(self, peer: str, forwarded: bytes) -> str:
-        """Return the address to count a request against.
+        """Return the address of who really asks.
 
         The list is read from the right, as each proxy appends who called it: the first address that
         is not a trusted proxy is the client; what stands further left may be made up.
@@ -92,7 +94,7 @@ class Proxies:
             if not self.trusts(client):
                 break
             client = part.strip() or client
-        return group(client)
+        return client
 
 
 def group(address: str) -> str:

@@ -182,8 +182,10 @@ STREAMS = {f"{BOARD}/stream": "text/event-stream", f"{BOARD}/export": "applicati
 
 def document() -> dict[str, Any]:
     """Build the OpenAPI document."""
-    types = sorted({*BODIES.values(), *ANSWERS.values(), Problem}, key=_name)
-    _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    types: set[type[Struct]] = {*BODIES.values(), *ANSWERS.values(), Problem}
+    _, components = msgspec.json.schema_components(
+        sorted(types, key=_name), ref_template="#/components/schemas/{name}"
+    )
     paths: dict[str, Any] = {}
     for route in ROUTES:
         paths.setdefault(route.pattern, {})[route.method.lower()] = _operation(route)

@@ -12,7 +12,7 @@ from gateway import rules
 from gateway.access import Access
 from gateway.answers import Answers
 from gateway.keys import Keyring, refused
-from gateway.limits import Buckets, Proxies
+from gateway.limits import Buckets, Proxies, group
 from gateway.pages import Pages
 from gateway.request import Request
 from gateway.routes import find, tree
@@ -128,7 +128,7 @@ class Gateway:
         header = request.fields.get(b"authorization")
         if header is None or not self._keyring.remembers(header):
             # A stranger: counted by address, also before a signature is checked for nothing.
-            self._limit(request, self._by_address, self._client(request, peer))
+            self._limit(request, self._by_address, group(self._client(request, peer)))
         if header is None:
             if route.scope != "read" or game not in self._public:
                 raise refused()
@@ -153,7 +153,8 @@ class Gateway:
             raise LeaderboardError("rate_limited", detail, retry_after=verdict.reset)
 
     def _client(self, request: Request, peer: str) -> str:
-        return self._proxies.client(peer, request.fields.get(b"x-forwarded-for", b""))
+        forwarded = request.fields.get(b"x-forwarded-for")
+        return peer if forwarded is None else self._proxies.client(peer, forwarded)
 
     def _other_method(self, request: Request, allow: bytes) -> Reply:
         if request.method == b"OPTIONS":
@@ -161,6 +162,10 @@ class Gateway:
         error = LeaderboardError("method_not_allowed", f"this path has {allow.decode()}")
         reply = problem(error, request.id.decode())
         return reply._replace(headers=[*reply.headers, (b"allow", allow)])
+
+    def note(self, request: Request, status: int, peer: str) -> None:
+        """Keep what is kept of an answered request."""
+        self.access.note(request, status, self._client(request, peer))
 
     # --- and goes on
 

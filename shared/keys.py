@@ -100,7 +100,11 @@ class SigningKey:
             OSError: the file cannot be read.
             ValueError: it holds no Ed25519 private key.
         """
-        private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        pem = path.read_bytes()
+        try:
+            private = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError) as error:  # TypeError: it is encrypted
+            raise ValueError(f"{path} holds no private key in plain PEM") from error
         if not isinstance(private, Ed25519PrivateKey):
             raise ValueError(f"{path} holds no Ed25519 private key")  # noqa: TRY004  a wrong value, not type
         return cls(private)
