@@ -13,6 +13,7 @@ from score_service.committer import Committer
 from score_service.definitions import Definitions
 from score_service.history import History
 from score_service.index import Applier
+from score_service.moderation import Moderation
 from score_service.routes import routes
 from score_service.service import Sessions
 from score_service.settings import Settings
@@ -36,6 +37,7 @@ class State(TypedDict):
     history: History
     definitions: Definitions
     users: Users
+    moderation: Moderation
     ready: Callable[[], Awaitable[None]]
 
 
@@ -111,5 +113,6 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         history=history,
         definitions=Definitions(pool, games, hints),
         users=Users(pool, committer, hints),
+        moderation=Moderation(pool, committer, applier, history),
         ready=ready,
     )

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -108,6 +108,7 @@ class Moment(NamedTuple):
     now: datetime
     first_period: date
     closed_until: date
+    has_bans: bool
 
 
 class _OutOfRange(Exception):
@@ -232,7 +233,9 @@ class Committer:
             if losers:
                 keys = [(s.game.game_id, s.period, s.session_id) for s in losers]
                 known = await transaction.classify_sessions(keys)
-            changed = await self._write(transaction, [*winners.values()], now, dropped) if winners else None
+            changed = (
+                await self._write(transaction, [*winners.values()], moment, dropped) if winners else None
+            )
         if changed is not None:
             del self.applied[: len(dropped)]
         return [
@@ -257,7 +260,8 @@ class Committer:
                 assert game is not None, "a game is never deleted, only archived"
                 self._games[game_id] = game
         first = in_force[0]
-        return Moment(first["now"], first["first_period"], first["closed_until"])
+        has_bans = any(row["has_bans"] for row in in_force)
+        return Moment(first["now"], first["first_period"], first["closed_until"], has_bans)
 
     def _refusal(self, submission: Submission, moment: Moment) -> LeaderboardError | None:
         """Return why a session may not be recorded now; checks here can change with time."""
@@ -273,14 +277,23 @@ class Committer:
         )
 
     async def _write(
-        self, transaction: Transaction, winners: list[Winner], now: datetime, dropped: list[int]
+        self, transaction: Transaction, winners: list[Winner], moment: Moment, dropped: list[int]
     ) -> Batch:
         """Append the results of new sessions and fold them into their entries."""
+        now = moment.now
         folds = _fold(winners, now)
         users = sorted({(s.game.game_id, r.user_id) for s, _ in winners for r in s.session.results})
+        if moment.has_bans:
+            games = {board.leaderboard_id: board.game_id for _, boards in winners for board in boards}
+            banned = await transaction.banned_users(users)
+            folds = [f._replace(hidden=(games[f.ranking.leaderboard_id], f.user_id) in banned) for f in folds]
         results = [row for submission, _ in winners for row in _result_rows(submission, now)]
         outbox_id, rows = await transaction.record_results(
-            users, results, _changes(folds), dropped, [f for f in folds if f.operator not in MERGES]
+            users,
+            results,
+            changes([(fold.ranking, fold.user_id) for fold in folds]),
+            dropped,
+            [fold for fold in folds if fold.operator not in MERGES],
         )
         for operator in MERGES:
             if part := [fold for fold in folds if fold.operator == operator]:
@@ -361,12 +374,12 @@ def _entry_order(fold: Fold) -> tuple[int, int, int, str]:
     return (ranking.leaderboard_id, ranking.generation, ranking.season, fold.user_id)
 
 
-def _changes(folds: list[Fold]) -> str:
-    """Name the entries a batch changes: [[leaderboard_id, generation, season, [user_id, ...]], ...]."""
+def changes(keys: Sequence[EntryKey]) -> str:
+    """Name changed entries, sorted by ranking, as the outbox keeps them (JSON)."""
     return orjson.dumps(
         [
-            [ranking.leaderboard_id, ranking.generation, ranking.season, [fold.user_id for fold in group]]
-            for ranking, group in groupby(folds, key=attrgetter("ranking"))
+            [ranking.leaderboard_id, ranking.generation, ranking.season, [user_id for _, user_id in group]]
+            for ranking, group in groupby(keys, key=itemgetter(0))
         ]
     ).decode()
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
-from shared.asgi import JSON, Call, Endpoint, Handler, Headers, Reply, decode, problem
+from shared.asgi import JSON, Call, Headers, Reply, decode, problem
 from shared.boards import Game
 from shared.errors import LeaderboardError, StoreUnavailable, invalid
-from shared.messages import BatchIn, GameIn, LeaderboardIn, ProfileIn, SessionIn
+from shared.messages import BanIn, BatchIn, GameIn, LeaderboardIn, ProfileIn, SessionIn, VoidIn
 from shared.names import MAX_RESULTS
+from shared.routing import common_routes, route
 
 encode = msgspec.json.Encoder().encode
 _session = msgspec.json.Decoder(SessionIn)
 _batch = msgspec.json.Decoder(BatchIn)
 _game = msgspec.json.Decoder(GameIn)
 _leaderboard = msgspec.json.Decoder(LeaderboardIn)
+_void = msgspec.json.Decoder(VoidIn)
+_ban = msgspec.json.Decoder(BanIn)
 _profile = msgspec.json.Decoder(ProfileIn)
 
 REPLAYED: Headers = [JSON, (b"idempotent-replayed", b"true")]
@@ -87,6 +89,32 @@ async def get_session(call: Call) -> Reply:
     return Reply(200, encode(await call.state["history"].session(game, call.params["session_id"])))
 
 
+async def void_session(call: Call) -> Reply:
+    """Take a session out of every board."""
+    game = await _existing(call)
+    session_id = call.params["session_id"]
+    await call.state["history"].session(game, session_id)
+    body = await call.json(_void)
+    moderation = call.state["moderation"]
+    return Reply(200, encode(await moderation.void(game, session_id, body.reason, _key_id(call))))
+
+
+async def ban_user(call: Call) -> Reply:
+    """Hide a user from every board; the body may be left out."""
+    game = await _existing(call)
+    has_body = call.header(b"content-length") not in (None, b"0") or call.header(b"transfer-encoding")
+    reason = (await call.json(_ban)).reason if has_body else None
+    moderation = call.state["moderation"]
+    return Reply(200, encode(await moderation.ban(game, call.params["user_id"], reason, _key_id(call))))
+
+
+async def unban_user(call: Call) -> Reply:
+    """Show a user again."""
+    game = await _existing(call)
+    moderation = call.state["moderation"]
+    return Reply(200, encode(await moderation.unban(game, call.params["user_id"], _key_id(call))))
+
+
 async def put_game(call: Call) -> Reply:
     """Create or rename a game."""
     answer, is_new = await call.state["definitions"].put_game(call.params["game"], await call.json(_game))
@@ -130,31 +158,15 @@ async def put_profile(call: Call) -> Reply:
     return Reply(201 if is_new else 200, encode(answer))
 
 
-async def healthz(_: Call) -> Reply:
-    """Say that the process is alive."""
-    return Reply(200, b'{"status":"ok"}')
-
-
-async def readyz(call: Call) -> Reply:
-    """Say whether sessions can be recorded: Postgres answers and we are not stopping."""
-    await call.state["ready"]()
-    return Reply(200, b'{"status":"ready"}')
-
-
-async def metrics(_: Call) -> Reply:
-    """Answer the metrics of this process in Prometheus' text format."""
-    return Reply(200, generate_latest(), [(b"content-type", CONTENT_TYPE_LATEST.encode())])
-
-
-async def nothing_here(_: Call) -> Reply:
-    """Answer for every path that is not a route."""
-    raise LeaderboardError("not_found", "there is nothing at this path")
-
-
 async def _existing(call: Call) -> Game:
     """Return the game of the path; existence is checked before the body is read."""
     game: Game = await call.state["games"].get(call.params["game"])
     return game
+
+
+def _key_id(call: Call) -> str:
+    """Return the id of the key that the gateway checked."""
+    return (call.header(b"x-key-id") or b"").decode("latin-1")
 
 
 GAME = "/v1/games/{game}"
@@ -163,22 +175,14 @@ GAME = "/v1/games/{game}"
 def routes() -> list[BaseRoute]:
     """Return the routes, the hot one first."""
     return [
-        _route("POST", f"{GAME}/sessions", submit),
-        _route("POST", f"{GAME}/sessions/batch", submit_batch),
-        _route("GET", f"{GAME}/sessions/{{session_id}}", get_session),
-        _route("PUT", f"{GAME}/leaderboards/{{leaderboard}}", put_leaderboard),
-        _route("DELETE", f"{GAME}/leaderboards/{{leaderboard}}", drop_leaderboard),
-        _route("PUT", f"{GAME}/users/{{user_id}}", put_profile),
-        _route("PUT", GAME, put_game),
-        _route("DELETE", GAME, archive_game),
-        _route("GET", "/v1/games", list_games),
-        _route("GET", "/healthz", healthz),
-        _route("GET", "/readyz", readyz),
-        _route("GET", "/metrics", metrics),
-        Route("/{path:path}", Endpoint(nothing_here), methods=None),
+        route(f"{GAME}/sessions", POST=submit),
+        route(f"{GAME}/sessions/batch", POST=submit_batch),
+        route(f"{GAME}/sessions/{{session_id}}", GET=get_session),
+        route(f"{GAME}/sessions/{{session_id}}/void", POST=void_session),
+        route(f"{GAME}/leaderboards/{{leaderboard}}", PUT=put_leaderboard, DELETE=drop_leaderboard),
+        route(f"{GAME}/users/{{user_id}}", PUT=put_profile),
+        route(f"{GAME}/users/{{user_id}}/ban", POST=ban_user, DELETE=unban_user),
+        route(GAME, PUT=put_game, DELETE=archive_game),
+        route("/v1/games", GET=list_games),
+        *common_routes(),
     ]
-
-
-def _route(method: str, path: str, handler: Handler) -> Route:
-    endpoint: Any = Endpoint(handler)
-    return Route(path, endpoint, methods=[method])

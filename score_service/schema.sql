@@ -28,7 +28,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION enter_gate(game_ids integer[]) RETURNS TABLE(game_id integer, game text, rules_version bigint, archived boolean, now timestamp with time zone, first_period date, closed_until date)
+CREATE FUNCTION enter_gate(game_ids integer[]) RETURNS TABLE(game_id integer, game text, rules_version bigint, archived boolean, now timestamp with time zone, first_period date, closed_until date, has_bans boolean)
     LANGUAGE plpgsql
     AS $$
 DECLARE
@@ -39,7 +39,7 @@ BEGIN
     END LOOP;
     RETURN QUERY
         SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL, clock_timestamp(),
-               h.first_period, h.closed_until
+               h.first_period, h.closed_until, g.has_bans
           FROM history AS h, unnest(game_ids) AS wanted (id)
           JOIN games AS g ON g.game_id = wanted.id;
 END
@@ -71,42 +71,50 @@ CREATE TABLE leaderboards (
 
 COMMENT ON COLUMN leaderboards.base_until IS 'closed periods before this month are folded into entry_base';
 
-CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity'::date) RETURNS TABLE(user_id text, score bigint, reached_at bigint, session_id uuid)
-    LANGUAGE sql STABLE
+CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity'::date, users text[] DEFAULT NULL::text[]) RETURNS TABLE(user_id text, score bigint, reached_at bigint, session_id uuid)
+    LANGUAGE plpgsql STABLE
     SET search_path TO 'public', 'pg_temp'
-    AS $$
-    WITH contributions AS (
-        SELECT r.user_id,
-               CASE WHEN board.operator = 'count' THEN 1 ELSE r.score END AS score,
-               (CASE WHEN board.operator = 'sum' AND r.score = 0 THEN -1 ELSE 1 END
-                * extract(epoch FROM r.played_at) * 1000000)::bigint AS reached_at,
-               CASE WHEN board.operator = 'latest' THEN r.session_id END AS session_id
-          FROM history AS h, game_sessions AS s
-          JOIN session_results AS r USING (game_id, period, session_id)
-         WHERE s.game_id = board.game_id
-           AND s.voided_at IS NULL
-           AND (board.modes IS NULL OR s.mode = ANY (board.modes))
-           AND r.score BETWEEN board.min_score AND board.max_score
-           AND CASE WHEN until = 'infinity' THEN s.period >= board.base_until OR s.period < h.first_period
-                    ELSE s.period >= greatest(board.base_until, h.first_period) AND s.period < until END
+    AS $_$
+BEGIN
+    RETURN QUERY EXECUTE $fold$
+        WITH contributions AS (
+            SELECT r.user_id,
+                   CASE WHEN $1.operator = 'count' THEN 1 ELSE r.score END AS score,
+                   (CASE WHEN $1.operator = 'sum' AND r.score = 0 THEN -1 ELSE 1 END
+                    * extract(epoch FROM r.played_at) * 1000000)::bigint AS reached_at,
+                   CASE WHEN $1.operator = 'latest' THEN r.session_id END AS session_id
+              FROM history AS h, game_sessions AS s
+              JOIN session_results AS r USING (game_id, period, session_id)
+             WHERE r.game_id = $1.game_id
+               AND ($3 IS NULL OR r.user_id = ANY ($3))
+               AND s.voided_at IS NULL
+               AND ($1.modes IS NULL OR s.mode = ANY ($1.modes))
+               AND r.score BETWEEN $1.min_score AND $1.max_score
+               AND CASE WHEN $2 = 'infinity' THEN s.period >= $1.base_until OR s.period < h.first_period
+                        ELSE s.period >= greatest($1.base_until, h.first_period) AND s.period < $2 END
+             UNION ALL
+            SELECT b.user_id, b.score, b.reached_at, b.session_id
+              FROM entry_base AS b
+             WHERE b.leaderboard_id = $1.leaderboard_id
+               AND b.generation = $1.generation
+               AND ($3 IS NULL OR b.user_id = ANY ($3))
+        )
+        SELECT c.user_id, sum(c.score)::bigint, max(c.reached_at), NULL::uuid
+          FROM contributions AS c
+         WHERE $1.operator IN ('sum', 'count')
+         GROUP BY c.user_id
          UNION ALL
-        SELECT b.user_id, b.score, b.reached_at, b.session_id
-          FROM entry_base AS b
-         WHERE b.leaderboard_id = board.leaderboard_id AND b.generation = board.generation
-    )
-    SELECT c.user_id, sum(c.score)::bigint, max(c.reached_at), NULL::uuid
-      FROM contributions AS c
-     WHERE board.operator IN ('sum', 'count')
-     GROUP BY c.user_id
-     UNION ALL
-    (SELECT DISTINCT ON (c.user_id) c.user_id, c.score, c.reached_at, c.session_id
-       FROM contributions AS c
-      WHERE board.operator IN ('best', 'latest')
-      ORDER BY c.user_id,
-               CASE WHEN board.operator = 'latest' THEN NULL WHEN board.sort_order = 'desc' THEN -c.score ELSE c.score END,
-               CASE WHEN board.operator = 'latest' THEN -c.reached_at ELSE c.reached_at END,
-               c.session_id DESC)
-$$;
+        (SELECT DISTINCT ON (c.user_id) c.user_id, c.score, c.reached_at, c.session_id
+           FROM contributions AS c
+          WHERE $1.operator IN ('best', 'latest')
+          ORDER BY c.user_id,
+                   CASE WHEN $1.operator = 'latest' THEN NULL
+                        WHEN $1.sort_order = 'desc' THEN -c.score ELSE c.score END,
+                   CASE WHEN $1.operator = 'latest' THEN -c.reached_at ELSE c.reached_at END,
+                   c.session_id DESC)
+    $fold$ USING board, until, users;
+END
+$_$;
 
 CREATE FUNCTION make_periods(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -144,6 +152,25 @@ BEGIN
     RETURN made;
 END
 $$;
+
+CREATE TABLE audit_log (
+    audit_id bigint NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    game_id integer NOT NULL,
+    key_id text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    reason text
+);
+
+ALTER TABLE audit_log ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME audit_log_audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE discarded (
     leaderboard_id integer NOT NULL,
@@ -205,7 +232,8 @@ CREATE TABLE game_sessions (
     mode text,
     played_at timestamp with time zone NOT NULL,
     recorded_at timestamp with time zone DEFAULT now() NOT NULL,
-    voided_at timestamp with time zone
+    voided_at timestamp with time zone,
+    void_reason text
 )
 PARTITION BY RANGE (period);
 
@@ -216,6 +244,7 @@ CREATE TABLE games (
     game text NOT NULL COLLATE pg_catalog."C",
     title text,
     rules_version bigint DEFAULT 1 NOT NULL,
+    has_bans boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     archived_at timestamp with time zone
 );
@@ -281,8 +310,13 @@ CREATE TABLE users (
     display_name text,
     country text,
     avatar_url text,
+    banned_at timestamp with time zone,
+    ban_reason text,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+ALTER TABLE ONLY audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
 
 ALTER TABLE ONLY discarded
     ADD CONSTRAINT discarded_pkey PRIMARY KEY (leaderboard_id, generation);
@@ -320,6 +354,10 @@ ALTER TABLE ONLY session_results
 ALTER TABLE ONLY users
     ADD CONSTRAINT users_pkey PRIMARY KEY (game_id, user_id);
 
+CREATE INDEX audit_log_by_game ON audit_log USING btree (game_id, audit_id);
+
+CREATE INDEX entries_deleted ON entries USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);
+
 CREATE INDEX entries_rank ON entries USING btree (leaderboard_id, generation, season, sort_key, tiebreak, user_id) WHERE ((NOT hidden) AND (deleted_at IS NULL));
 
 CREATE INDEX session_results_by_user ON ONLY session_results USING btree (game_id, user_id, played_at, session_id);
@@ -340,6 +378,8 @@ GRANT SELECT ON TABLE leaderboards TO leaderboard_rank;
 
 REVOKE ALL ON FUNCTION make_periods(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION make_periods(months_ahead integer) TO leaderboard_score;
+
+GRANT SELECT,INSERT ON TABLE audit_log TO leaderboard_score;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE discarded TO leaderboard_score;
 

@@ -60,6 +60,7 @@ class Fold(NamedTuple):
     operator: Operator
     contribution: Contribution
     tiebreak: int
+    hidden: bool = False
 
 
 class EntryRow(NamedTuple):
@@ -85,7 +86,7 @@ class Transaction:
     async def enter_gate(self, game_ids: Sequence[int]) -> list[Any]:
         """Hold the gates of games, shared, until the transaction ends.
 
-        Returns (game_id, game, rules_version, archived, now) for each game.
+        Returns (game_id, game, rules_version, archived, now, first_period, closed_until, has_bans) for each.
         """
         return await self._connection.fetch(SQL["enter_gate"], game_ids)
 
@@ -104,6 +105,11 @@ class Transaction:
         """Return what is recorded of sessions, by (game_id, session_id)."""
         rows = await self._connection.fetch(SQL["classify_sessions"], *columns(keys, 3))
         return {(row[0], row[1]): Recorded(row[2], row[3], row[4]) for row in rows}
+
+    async def banned_users(self, users: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
+        """Return those of (game_id, user_id) who are banned."""
+        rows = await self._connection.fetch(SQL["banned_users"], *columns(users, 2))
+        return {(row[0], row[1]) for row in rows}
 
     async def record_results(
         self,
@@ -145,10 +151,11 @@ def _fold_columns(folds: Sequence[Fold]) -> list[Sequence[Any]]:
             fold.tiebreak,
             fold.contribution.reached_at,
             fold.contribution.session_id,
+            fold.hidden,
         )
         for fold in folds
     ]
-    return columns(rows, 9)
+    return columns(rows, 10)
 
 
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:

@@ -156,7 +156,14 @@ class Housekeeping:
             log.info("made %d partitions", made)
 
     async def purge(self) -> None:
-        """Delete entries of dropped boards and replaced generations, a chunk at a time."""
+        """Delete old tombstones, and entries no board needs any more, a chunk at a time."""
+        done = ""
+        while done != "DELETE 0":
+            with translated():
+                done = await self._pool.execute(SQL["purge_tombstones"], PURGE_ENTRIES)
+        await self._purge_discarded()
+
+    async def _purge_discarded(self) -> None:
         while True:
             with translated():
                 async with self._pool.acquire() as connection, connection.transaction():

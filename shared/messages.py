@@ -69,6 +69,21 @@ class ProfileIn(Request, frozen=True):
     avatar_url: Annotated[str, Meta(max_length=2048, pattern=r"\Ahttps://[!-~]+\Z")] | None = None
 
 
+Reason = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"\A[^\x00]*\Z")]
+
+
+class VoidIn(Request, frozen=True):
+    """Why a session is made void."""
+
+    reason: Reason
+
+
+class BanIn(Request, frozen=True):
+    """Why a user is banned."""
+
+    reason: Reason | None = None
+
+
 class BatchIn(Request, frozen=True):
     """Many sessions in one call; each is atomic by itself."""
 

@@ -27,13 +27,21 @@ SELECT wanted.game_id, wanted.session_id, s.fingerprint, s.played_at, s.voided
         WHERE game_id = wanted.game_id AND period = wanted.period AND session_id = wanted.session_id
        OFFSET 0) AS s;
 
+-- name: banned_users
+-- Which of these users are banned; asked only where a game has bans at all.
+SELECT wanted.game_id, wanted.user_id
+  FROM unnest($1::int[], $2::text[]) AS wanted (game_id, user_id)
+ WHERE EXISTS (
+       SELECT FROM users AS u
+        WHERE u.game_id = wanted.game_id AND u.user_id = wanted.user_id AND u.banned_at IS NOT NULL);
+
 -- name: record_results
 -- Append the results of a batch, its new users and its outbox row; drop outbox rows applied since the
 -- last batch; merge contributions into entries of boards whose operator is sum or count, under their
 -- row locks. Returns those entries, and a row with the outbox id alone.
 WITH merged AS (
-    INSERT INTO entries AS e (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id)
-    SELECT * FROM unnest($12::int[], $13::int[], $14::bigint[], $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::uuid[])
+    INSERT INTO entries AS e (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id, hidden)
+    SELECT * FROM unnest($12::int[], $13::int[], $14::bigint[], $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::uuid[], $21::boolean[])
     ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
        SET score = CASE WHEN e.deleted_at IS NULL THEN e.score ELSE 0 END + EXCLUDED.score,
            sort_key = CASE WHEN e.deleted_at IS NULL THEN e.sort_key ELSE 0 END + EXCLUDED.sort_key,
@@ -41,6 +49,7 @@ WITH merged AS (
            tiebreak = CASE WHEN EXCLUDED.tiebreak = 0 OR e.deleted_at IS NOT NULL THEN EXCLUDED.tiebreak
                            ELSE abs(greatest(e.reached_at, EXCLUDED.reached_at)) END,
            version = nextval('entry_version'),
+           hidden = EXCLUDED.hidden,
            deleted_at = NULL
     RETURNING leaderboard_id, user_id, season, score, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new
 ), known AS (

@@ -6,6 +6,7 @@ CREATE TABLE games (
     game          text COLLATE "C" NOT NULL UNIQUE,
     title         text,
     rules_version bigint NOT NULL DEFAULT 1,
+    has_bans      boolean NOT NULL DEFAULT false,
     created_at    timestamptz NOT NULL DEFAULT now(),
     archived_at   timestamptz
 );
@@ -38,6 +39,8 @@ CREATE TABLE users (
     display_name text,
     country      text,
     avatar_url   text,
+    banned_at    timestamptz,
+    ban_reason   text,
     created_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (game_id, user_id)
 );
@@ -54,6 +57,7 @@ CREATE TABLE game_sessions (
     played_at   timestamptz NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT now(),
     voided_at   timestamptz,
+    void_reason text,
     PRIMARY KEY (game_id, period, session_id)
 ) PARTITION BY RANGE (period);
 COMMENT ON COLUMN game_sessions.fingerprint IS 'of the request as sent, before defaults: tells a replay from a conflict';
@@ -99,6 +103,7 @@ COMMENT ON COLUMN entries.deleted_at IS 'a tombstone: the row stays an hour so t
 
 CREATE INDEX entries_rank ON entries (leaderboard_id, generation, season, sort_key, tiebreak, user_id)
     WHERE NOT hidden AND deleted_at IS NULL;
+CREATE INDEX entries_deleted ON entries (deleted_at) WHERE deleted_at IS NOT NULL;
 
 -- With retention, old periods are closed, folded into entry_base and detached. Every fold starts there.
 CREATE TABLE entry_base (
@@ -120,40 +125,50 @@ CREATE TABLE history (
 );
 
 -- The fold of a board from its base and the history kept, as rules.py defines it: one row a user.
-CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity')
+-- `until` bounds it to the closed months before; `users` to some users (null: all). Planned at each
+-- call with its values at hand: one user is an index probe, a whole board is a scan.
+CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity', users text[] DEFAULT NULL)
 RETURNS TABLE (user_id text, score bigint, reached_at bigint, session_id uuid)
-LANGUAGE sql STABLE SET search_path = public, pg_temp AS $$
-    WITH contributions AS (
-        SELECT r.user_id,
-               CASE WHEN board.operator = 'count' THEN 1 ELSE r.score END AS score,
-               (CASE WHEN board.operator = 'sum' AND r.score = 0 THEN -1 ELSE 1 END
-                * extract(epoch FROM r.played_at) * 1000000)::bigint AS reached_at,
-               CASE WHEN board.operator = 'latest' THEN r.session_id END AS session_id
-          FROM history AS h, game_sessions AS s
-          JOIN session_results AS r USING (game_id, period, session_id)
-         WHERE s.game_id = board.game_id
-           AND s.voided_at IS NULL
-           AND (board.modes IS NULL OR s.mode = ANY (board.modes))
-           AND r.score BETWEEN board.min_score AND board.max_score
-           AND CASE WHEN until = 'infinity' THEN s.period >= board.base_until OR s.period < h.first_period
-                    ELSE s.period >= greatest(board.base_until, h.first_period) AND s.period < until END
+LANGUAGE plpgsql STABLE SET search_path = public, pg_temp AS $$
+BEGIN
+    RETURN QUERY EXECUTE $fold$
+        WITH contributions AS (
+            SELECT r.user_id,
+                   CASE WHEN $1.operator = 'count' THEN 1 ELSE r.score END AS score,
+                   (CASE WHEN $1.operator = 'sum' AND r.score = 0 THEN -1 ELSE 1 END
+                    * extract(epoch FROM r.played_at) * 1000000)::bigint AS reached_at,
+                   CASE WHEN $1.operator = 'latest' THEN r.session_id END AS session_id
+              FROM history AS h, game_sessions AS s
+              JOIN session_results AS r USING (game_id, period, session_id)
+             WHERE r.game_id = $1.game_id
+               AND ($3 IS NULL OR r.user_id = ANY ($3))
+               AND s.voided_at IS NULL
+               AND ($1.modes IS NULL OR s.mode = ANY ($1.modes))
+               AND r.score BETWEEN $1.min_score AND $1.max_score
+               AND CASE WHEN $2 = 'infinity' THEN s.period >= $1.base_until OR s.period < h.first_period
+                        ELSE s.period >= greatest($1.base_until, h.first_period) AND s.period < $2 END
+             UNION ALL
+            SELECT b.user_id, b.score, b.reached_at, b.session_id
+              FROM entry_base AS b
+             WHERE b.leaderboard_id = $1.leaderboard_id
+               AND b.generation = $1.generation
+               AND ($3 IS NULL OR b.user_id = ANY ($3))
+        )
+        SELECT c.user_id, sum(c.score)::bigint, max(c.reached_at), NULL::uuid
+          FROM contributions AS c
+         WHERE $1.operator IN ('sum', 'count')
+         GROUP BY c.user_id
          UNION ALL
-        SELECT b.user_id, b.score, b.reached_at, b.session_id
-          FROM entry_base AS b
-         WHERE b.leaderboard_id = board.leaderboard_id AND b.generation = board.generation
-    )
-    SELECT c.user_id, sum(c.score)::bigint, max(c.reached_at), NULL::uuid
-      FROM contributions AS c
-     WHERE board.operator IN ('sum', 'count')
-     GROUP BY c.user_id
-     UNION ALL
-    (SELECT DISTINCT ON (c.user_id) c.user_id, c.score, c.reached_at, c.session_id
-       FROM contributions AS c
-      WHERE board.operator IN ('best', 'latest')
-      ORDER BY c.user_id,
-               CASE WHEN board.operator = 'latest' THEN NULL WHEN board.sort_order = 'desc' THEN -c.score ELSE c.score END,
-               CASE WHEN board.operator = 'latest' THEN -c.reached_at ELSE c.reached_at END,
-               c.session_id DESC)
+        (SELECT DISTINCT ON (c.user_id) c.user_id, c.score, c.reached_at, c.session_id
+           FROM contributions AS c
+          WHERE $1.operator IN ('best', 'latest')
+          ORDER BY c.user_id,
+                   CASE WHEN $1.operator = 'latest' THEN NULL
+                        WHEN $1.sort_order = 'desc' THEN -c.score ELSE c.score END,
+                   CASE WHEN $1.operator = 'latest' THEN -c.reached_at ELSE c.reached_at END,
+                   c.session_id DESC)
+    $fold$ USING board, until, users;
+END
 $$;
 
 CREATE TABLE outbox (
@@ -162,6 +177,18 @@ CREATE TABLE outbox (
     changes    jsonb NOT NULL
 );
 COMMENT ON COLUMN outbox.changes IS '[[leaderboard_id, generation, season, [user_id, ...]], ...] for entries, [[game_id, [user_id, ...]]] for profiles; the row goes once they are applied';
+
+-- Who did what by hand: every call of an admin that changes what players see.
+CREATE TABLE audit_log (
+    audit_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at       timestamptz NOT NULL DEFAULT now(),
+    game_id  integer NOT NULL,
+    key_id   text NOT NULL,
+    action   text NOT NULL,
+    subject  text NOT NULL,
+    reason   text
+);
+CREATE INDEX audit_log_by_game ON audit_log (game_id, audit_id);
 
 -- Entries of dropped boards and replaced generations, to be deleted in the background.
 CREATE TABLE discarded (
@@ -175,7 +202,7 @@ CREATE TABLE discarded (
 -- has a snapshot of its own, so the rules are read after the locks are held, as they must be.
 CREATE FUNCTION enter_gate(game_ids integer[])
 RETURNS TABLE (game_id integer, game text, rules_version bigint, archived boolean, now timestamptz,
-               first_period date, closed_until date)
+               first_period date, closed_until date, has_bans boolean)
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     id integer;
@@ -185,7 +212,7 @@ BEGIN
     END LOOP;
     RETURN QUERY
         SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL, clock_timestamp(),
-               h.first_period, h.closed_until
+               h.first_period, h.closed_until, g.has_bans
           FROM history AS h, unnest(game_ids) AS wanted (id)
           JOIN games AS g ON g.game_id = wanted.id;
 END
@@ -282,6 +309,7 @@ GRANT EXECUTE ON FUNCTION make_periods(integer) TO leaderboard_score;
 GRANT EXECUTE ON FUNCTION detach_periods(date) TO leaderboard_score;
 GRANT SELECT, INSERT, UPDATE, DELETE ON entry_base TO leaderboard_score;
 GRANT SELECT, UPDATE ON history TO leaderboard_score;
+GRANT SELECT, INSERT ON audit_log TO leaderboard_score;
 REVOKE ALL ON FUNCTION enter_gate(integer[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION enter_gate(integer[]) TO leaderboard_score;
 GRANT SELECT ON games, leaderboards, users, game_sessions, session_results, entries, outbox TO leaderboard_rank;

@@ -1,0 +1,167 @@
+"""What an admin takes back: sessions made void, users banned. The record itself stays."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from score_service.committer import Committer, EntryKey, changes
+from score_service.history import History, RecordedSession
+from score_service.index import Applier
+from score_service.store import MERGES, SQL, EntryRow, Transaction
+from shared.boards import Game
+from shared.errors import LeaderboardError, StoreUnavailable, not_found
+from shared.names import MAX_SCORE, clean, period_of
+from shared.postgres import Connection, Pool, translated
+from shared.ranking import Board
+
+log = logging.getLogger(__name__)
+
+_LOCK_ORDER = {"sum": 0, "count": 0, **{operator: i for i, operator in enumerate(MERGES, start=1)}}
+
+
+class BanOut(msgspec.Struct, frozen=True):
+    """Whether a user is banned, since when and why."""
+
+    user_id: str
+    banned_at: datetime | None
+    reason: str | None
+
+
+class Moderation:
+    """Voids sessions and bans users; every change is audited, in the transaction that makes it."""
+
+    def __init__(self, pool: Pool, committer: Committer, applier: Applier, history: History) -> None:
+        self._pool = pool
+        self._committer = committer
+        self._applier = applier
+        self._history = history
+
+    async def void(self, game: Game, raw_id: str, reason: str, key_id: str) -> RecordedSession:
+        """Take a session out of every board; again is a no-op.
+
+        Raises:
+            LeaderboardError: `session_not_found`; `session_too_old`, its month is closed;
+                `score_total_out_of_range`, a total without it would be.
+        """
+        record = await self._history.session(game, raw_id)
+        key = (game.game_id, period_of(record.session_id), record.session_id)
+        async with self._transaction() as connection:
+            transaction = Transaction(connection)
+            (gate,) = await transaction.enter_gate([game.game_id])
+            if gate["first_period"] <= key[1] < gate["closed_until"]:
+                raise LeaderboardError(
+                    "session_too_old", f"sessions before {gate['closed_until']} are closed"
+                )
+            marked = await connection.fetchrow(SQL["void_session"], *key, reason)
+            if marked is None:
+                return await self._history.session(game, raw_id)
+            users = [row["user_id"] for row in await connection.fetch(SQL["users_of_session"], *key)]
+            current = await transaction.game(game.game)
+            assert current is not None, "a game is never deleted"
+            boards = [board for board in current.boards.values() if board.counts(marked["mode"])]
+            entries = await _refold(connection, boards, users)
+            outbox_id = await self._write_down(
+                connection, game, entries, key_id, "void", str(record.session_id), reason
+            )
+        await self._apply(entries, outbox_id)
+        return await self._history.session(game, raw_id)
+
+    async def ban(self, game: Game, user_id: str, reason: str | None, key_id: str) -> BanOut:
+        """Hide a user from every board; scores go on to count, unseen.
+
+        Raises:
+            LeaderboardError: `user_not_found`.
+        """
+        return await self._set_ban(game, user_id, reason, key_id, banned=True)
+
+    async def unban(self, game: Game, user_id: str, key_id: str) -> BanOut:
+        """Show a user again.
+
+        Raises:
+            LeaderboardError: `user_not_found`.
+        """
+        return await self._set_ban(game, user_id, None, key_id, banned=False)
+
+    async def _set_ban(
+        self, game: Game, user_id: str, reason: str | None, key_id: str, *, banned: bool
+    ) -> BanOut:
+        async with self._transaction() as connection:
+            # Alone behind the gate: no batch may go on with who was banned when it began.
+            await connection.execute(SQL["gate_exclusively"], game.game_id)
+            if banned:
+                row = await connection.fetchrow(SQL["ban_user"], game.game_id, user_id, reason)
+            else:
+                row = await connection.fetchrow(SQL["unban_user"], game.game_id, user_id)
+            if row is None:
+                raise not_found("user", f"{game.game} has no user {clean(user_id)!r}")
+            await connection.execute(SQL["note_bans"], game.game_id)
+            current = await Transaction(connection).game(game.game)
+            assert current is not None, "a game is never deleted"
+            rows = await connection.fetch(SQL["hide_entries"], game.game_id, user_id, banned)
+            entries = _by_key(current.boards.values(), rows)
+            action = "ban" if banned else "unban"
+            outbox_id = await self._write_down(connection, game, entries, key_id, action, user_id, reason)
+        await self._apply(entries, outbox_id)
+        return BanOut(row["user_id"], row["banned_at"], row["ban_reason"])
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                yield connection
+
+    async def _write_down(
+        self,
+        connection: Connection,
+        game: Game,
+        entries: dict[EntryKey, EntryRow],
+        *audited: str | None,
+    ) -> int:
+        await connection.execute(SQL["audit"], game.game_id, *audited)
+        outbox_id: int = await connection.fetchval(SQL["queue"], changes(list(entries)))
+        return outbox_id
+
+    async def _apply(self, entries: dict[EntryKey, EntryRow], outbox_id: int) -> None:
+        try:
+            await self._applier.apply(entries)
+        except StoreUnavailable as error:
+            log.warning("changed entries are left to the outbox worker: %s", error)
+        else:
+            self._committer.applied.append(outbox_id)
+
+
+async def _refold(
+    connection: Connection, boards: Sequence[Board], users: list[str]
+) -> dict[EntryKey, EntryRow]:
+    """Lock users' entries in the order of every batch; then, in new statements, fold and replace."""
+    ordered = sorted(boards, key=lambda board: (_LOCK_ORDER[board.operator], board.leaderboard_id))
+    for board in ordered:
+        await connection.execute(SQL["lock_entries"], board.leaderboard_id, board.generation, users)
+    rows: list[Any] = []
+    for board in ordered:
+        try:
+            rows += await connection.fetch(SQL["refold_entries"], board.leaderboard_id, users)
+        except asyncpg.NumericValueOutOfRangeError as error:
+            raise _out_of_range(board) from error
+        if any(abs(row["score"]) > MAX_SCORE for row in rows):
+            raise _out_of_range(board)
+    return _by_key(boards, rows)
+
+
+def _by_key(boards: Any, rows: Sequence[Any]) -> dict[EntryKey, EntryRow]:
+    known = {board.leaderboard_id: board for board in boards}
+    entries = [EntryRow(*row) for row in rows]
+    keyed = {(known[e.leaderboard_id].ranking(e.season), e.user_id): e for e in entries}
+    return dict(sorted(keyed.items(), key=lambda item: (item[0][0].keys, item[0][1])))
+
+
+def _out_of_range(board: Board) -> LeaderboardError:
+    detail = f"without this session a total on {board.leaderboard} would pass {MAX_SCORE} in magnitude"
+    return LeaderboardError("score_total_out_of_range", detail)
