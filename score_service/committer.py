@@ -287,20 +287,24 @@ class Committer:
             games = {board.leaderboard_id: board.game_id for _, boards in winners for board in boards}
             banned = await transaction.banned_users(users)
             folds = [f._replace(hidden=(games[f.ranking.leaderboard_id], f.user_id) in banned) for f in folds]
-        results = [row for submission, _ in winners for row in _result_rows(submission, now)]
         outbox_id, rows = await transaction.record_results(
+            [fold for fold in folds if fold.operator not in MERGES],
             users,
-            results,
+            [_session_row(submission, now) for submission, _ in winners],
+            [
+                row
+                for at, (submission, _) in enumerate(winners, start=1)
+                for row in _result_rows(at, submission)
+            ],
             changes([(fold.ranking, fold.user_id) for fold in folds]),
             dropped,
-            [fold for fold in folds if fold.operator not in MERGES],
         )
         for operator in MERGES:
             if part := [fold for fold in folds if fold.operator == operator]:
                 rows += await transaction.merge(operator, part)
         rankings = {(f.ranking.leaderboard_id, f.ranking.season): f.ranking for f in folds}
         entries = {(rankings[row.leaderboard_id, row.season], row.user_id): row for row in rows}
-        beyond = {key for key, row in entries.items() if abs(row.score) > MAX_SCORE}
+        beyond = {key for key, row in entries.items() if abs(row.sort_key) > MAX_SCORE}
         if beyond:
             raise _OutOfRange(beyond)
         return Batch(outbox_id, entries)
@@ -325,8 +329,7 @@ def _fold(winners: list[Winner], now: datetime) -> list[Fold]:
                 key = (ranking, result.user_id)
                 if (before := merged.get(key)) is not None:
                     part = rules.merge(operator, before.contribution, part)
-                tiebreak = rules.tiebreak(ranking, part.reached_at)
-                merged[key] = Fold(ranking, result.user_id, operator, part, tiebreak)
+                merged[key] = Fold(ranking, result.user_id, operator, part)
     return sorted(merged.values(), key=_entry_order)
 
 
@@ -354,15 +357,12 @@ def _session_row(submission: Submission, now: datetime) -> SessionRow:
     )
 
 
-def _result_rows(submission: Submission, now: datetime) -> list[ResultRow]:
-    head = (submission.game.game_id, submission.period, submission.session_id)
-    played_at = submission.session.played_at or now
+def _result_rows(at: int, submission: Submission) -> list[ResultRow]:
     return [
         ResultRow(
-            *head,
+            at,
             result.user_id,
             result.score,
-            played_at,
             None if result.metadata is None else rules.canonical(result.metadata).decode(),
         )
         for result in submission.session.results

@@ -150,7 +150,7 @@ async def _refold(
             rows += await connection.fetch(SQL["refold_entries"], board.leaderboard_id, users)
         except asyncpg.NumericValueOutOfRangeError as error:
             raise _out_of_range(board) from error
-        if any(abs(row["score"]) > MAX_SCORE for row in rows):
+        if any(abs(row["sort_key"]) > MAX_SCORE for row in rows):
             raise _out_of_range(board)
     return _by_key(boards, rows)
 

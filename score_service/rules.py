@@ -64,11 +64,6 @@ def merge(operator: Operator, a: Contribution, b: Contribution) -> Contribution:
     return max(a, b, key=lambda c: (c.reached_at, c.session_id or UUID(int=0)))
 
 
-def tiebreak(ranking: Ranking, reached_at: int) -> int:
-    """Return what decides between equal scores: a time for `first`, nothing otherwise."""
-    return abs(reached_at) if ranking.ties == "first" else 0
-
-
 def fingerprint(session: SessionIn) -> bytes:
     """Return 16 bytes that tell a replay from a conflict: of the request as sent, before defaults.
 

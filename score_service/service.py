@@ -200,10 +200,11 @@ def _answer(submission: Submission, outcome: Outcome, batch: Batch, placed: Plac
 
 
 def _change(board: Board, user_id: str, batch: Batch, placed: Places) -> EntryChange:
-    key = (board.ranking(0), user_id)
+    ranking = board.ranking(0)
+    key = (ranking, user_id)
     place = placed.get(key)
-    score = batch.entries[key].score
     if place is None or place.score is None:
+        score = ranking.score(batch.entries[key].sort_key)
         return EntryChange(board.leaderboard, season_id(0), score, None, None, None)
     # A later batch may have been applied first: then score and rank are both of that moment.
     return EntryChange(

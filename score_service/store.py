@@ -33,14 +33,11 @@ class SessionRow(NamedTuple):
 
 
 class ResultRow(NamedTuple):
-    """A row of `session_results` to insert; metadata as JSON text."""
+    """A row of `session_results` to insert: `at` is its session's place among the batch's, from 1."""
 
-    game_id: int
-    period: date
-    session_id: UUID
+    at: int
     user_id: str
     score: int
-    played_at: datetime
     metadata: str | None
 
 
@@ -59,7 +56,6 @@ class Fold(NamedTuple):
     user_id: str
     operator: Operator
     contribution: Contribution
-    tiebreak: int
     hidden: bool = False
 
 
@@ -69,7 +65,6 @@ class EntryRow(NamedTuple):
     leaderboard_id: int
     user_id: str
     season: int
-    score: int
     sort_key: int
     tiebreak: int
     version: int
@@ -113,23 +108,26 @@ class Transaction:
 
     async def record_results(
         self,
+        additive: Sequence[Fold],
         users: Sequence[tuple[int, str]],
+        sessions: Sequence[SessionRow],
         results: Sequence[ResultRow],
         changes: str,
         applied: Sequence[int],
-        additive: Sequence[Fold],
     ) -> tuple[int, list[EntryRow]]:
         """Append results and users, queue `changes` (JSON), drop `applied`, merge `additive`.
 
         Returns the id of the outbox row, and the merged entries as they are now.
         """
+        game_ids, periods, session_ids, _, _, played_at = columns(sessions, 6)
         queued, *merged = await self._connection.fetch(
             SQL["record_results"],
+            *_fold_columns(additive),
             *columns(users, 2),
-            *columns(results, 7),
+            *(game_ids, periods, session_ids, played_at),
+            *_sparse(columns(results, 4), 3),
             changes,
             applied,
-            *_fold_columns(additive),
         )
         return queued[0], [EntryRow(*row) for row in merged]
 
@@ -139,23 +137,20 @@ class Transaction:
         return [EntryRow(*row) for row in rows]
 
 
-def _fold_columns(folds: Sequence[Fold]) -> list[Sequence[Any]]:
+def _fold_columns(folds: Sequence[Fold]) -> list[Sequence[Any] | None]:
+    """Return what rankings say, once each, and the columns of the folds with their ranking's place."""
+    places: dict[Ranking, int] = {}
     rows = [
-        (
-            fold.ranking.leaderboard_id,
-            fold.ranking.generation,
-            fold.ranking.season,
-            fold.user_id,
-            fold.ranking.score(fold.contribution.sort_key),
-            fold.contribution.sort_key,
-            fold.tiebreak,
-            fold.contribution.reached_at,
-            fold.contribution.session_id,
-            fold.hidden,
-        )
-        for fold in folds
+        (places.setdefault(ranking, len(places) + 1), user_id, *contribution, hidden)
+        for ranking, user_id, _, contribution, hidden in folds
     ]
-    return columns(rows, 10)
+    heads = [(r.leaderboard_id, r.generation, r.season, r.score(1), r.ties == "first") for r in places]
+    return [*columns(heads, 5), *_sparse(columns(rows, 6), 4)]
+
+
+def _sparse(arrays: list[Sequence[Any]], start: int) -> list[Sequence[Any] | None]:
+    """Leave out arrays, from `start` on, that say nothing: encoding costs by the element."""
+    return [*arrays[:start], *(array if any(array) else None for array in arrays[start:])]
 
 
 def columns(rows: Sequence[Sequence[Any]], width: int) -> list[Sequence[Any]]:

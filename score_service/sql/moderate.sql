@@ -35,7 +35,7 @@ UPDATE entries AS e
  WHERE l.leaderboard_id = $1
    AND e.leaderboard_id = l.leaderboard_id AND e.generation = l.generation
    AND e.user_id = wanted.user_id AND e.deleted_at IS NULL
-RETURNING e.leaderboard_id, e.user_id, e.season, e.score, e.sort_key, e.tiebreak, e.version,
+RETURNING e.leaderboard_id, e.user_id, e.season, e.sort_key, e.tiebreak, e.version,
           e.hidden OR e.deleted_at IS NOT NULL AS hidden, false AS is_new;
 
 -- name: ban_user
@@ -66,7 +66,7 @@ UPDATE entries AS e
  WHERE l.game_id = $1
    AND e.leaderboard_id = l.leaderboard_id AND e.generation = l.generation
    AND e.user_id = $2 AND e.hidden <> $3
-RETURNING e.leaderboard_id, e.user_id, e.season, e.score, e.sort_key, e.tiebreak, e.version,
+RETURNING e.leaderboard_id, e.user_id, e.season, e.sort_key, e.tiebreak, e.version,
           e.hidden OR e.deleted_at IS NOT NULL AS hidden, false AS is_new;
 
 -- name: queue

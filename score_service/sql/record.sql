@@ -38,33 +38,40 @@ SELECT wanted.game_id, wanted.user_id
 -- name: record_results
 -- Append the results of a batch, its new users and its outbox row; drop outbox rows applied since the
 -- last batch; merge contributions into entries of boards whose operator is sum or count, under their
--- row locks. Returns those entries, and a row with the outbox id alone.
+-- row locks. What rows share (their session, their ranking) is sent once and picked by position.
+-- Returns those entries, and a row with the outbox id alone.
 WITH merged AS (
     INSERT INTO entries AS e (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id, hidden)
-    SELECT * FROM unnest($12::int[], $13::int[], $14::bigint[], $15::text[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[], $20::uuid[], $21::boolean[])
+    SELECT ($1::int[])[at], ($2::int[])[at], ($3::bigint[])[at], user_id, sort_key * ($4::int[])[at], sort_key,
+           CASE WHEN ($5::boolean[])[at] THEN abs(reached_at) ELSE 0 END, reached_at, session_id, coalesce(hidden, false)
+      FROM unnest($6::int[], $7::text[], $8::bigint[], $9::bigint[], $10::uuid[], $11::boolean[])
+           AS folds (at, user_id, sort_key, reached_at, session_id, hidden)
     ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
        SET score = CASE WHEN e.deleted_at IS NULL THEN e.score ELSE 0 END + EXCLUDED.score,
            sort_key = CASE WHEN e.deleted_at IS NULL THEN e.sort_key ELSE 0 END + EXCLUDED.sort_key,
-           reached_at = CASE WHEN e.deleted_at IS NULL THEN greatest(e.reached_at, EXCLUDED.reached_at) ELSE EXCLUDED.reached_at END,
+           reached_at = CASE WHEN e.deleted_at IS NULL THEN greatest(e.reached_at, EXCLUDED.reached_at)
+                             ELSE EXCLUDED.reached_at END,
            tiebreak = CASE WHEN EXCLUDED.tiebreak = 0 OR e.deleted_at IS NOT NULL THEN EXCLUDED.tiebreak
                            ELSE abs(greatest(e.reached_at, EXCLUDED.reached_at)) END,
            version = nextval('entry_version'),
            hidden = EXCLUDED.hidden,
            deleted_at = NULL
-    RETURNING leaderboard_id, user_id, season, score, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new
+    RETURNING leaderboard_id, user_id, season, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new
 ), known AS (
     INSERT INTO users (game_id, user_id)
-    SELECT * FROM unnest($1::int[], $2::text[])
+    SELECT * FROM unnest($12::int[], $13::text[])
     ON CONFLICT DO NOTHING
 ), appended AS (
     INSERT INTO session_results (game_id, period, session_id, user_id, score, played_at, metadata)
-    SELECT * FROM unnest($3::int[], $4::date[], $5::uuid[], $6::text[], $7::bigint[], $8::timestamptz[], $9::jsonb[])
+    SELECT ($14::int[])[at], ($15::date[])[at], ($16::uuid[])[at], user_id, score, ($17::timestamptz[])[at], metadata
+      FROM unnest($18::int[], $19::text[], $20::bigint[], $21::jsonb[]) AS results (at, user_id, score, metadata)
 ), dropped AS (
     DELETE FROM outbox
-     WHERE outbox_id IN (SELECT outbox_id FROM outbox WHERE outbox_id = ANY ($11::bigint[]) FOR UPDATE SKIP LOCKED)
+     WHERE outbox_id IN (SELECT outbox_id FROM outbox WHERE outbox_id = ANY ($23::bigint[]) FOR UPDATE SKIP LOCKED)
 ), queued AS (
-    INSERT INTO outbox (changes) VALUES ($10::jsonb) RETURNING outbox_id
+    INSERT INTO outbox (changes) VALUES ($22::jsonb) RETURNING outbox_id
 )
-SELECT outbox_id, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::boolean, NULL::boolean FROM queued
+SELECT outbox_id, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::boolean, NULL::boolean
+  FROM queued
 UNION ALL
 SELECT * FROM merged;
