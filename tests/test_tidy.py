@@ -172,8 +172,9 @@ def sleeps_and_mocks(tree: ast.Module, name: str) -> Iterator[str]:
         if module.startswith(("unittest.mock", "mock", "fakeredis")):
             yield f"{name}:{line}: imports {module}"
     for node in (each for each in ast.walk(tree) if isinstance(each, ast.Call)):
-        zero = node.args and isinstance(node.args[0], ast.Constant) and node.args[0].value == 0
-        if ast.unparse(node.func) in {"time.sleep", "asyncio.sleep", "sleep"} and not zero:
+        seconds = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+        # A moment for others to run, and a stand-in that never answers, are no guesses at a time.
+        if ast.unparse(node.func) in {"time.sleep", "asyncio.sleep", "sleep"} and seconds not in (0, 3600):
             yield f"{name}:{node.lineno}: sleeps"
 
 
