@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -108,14 +107,14 @@ _lookup = msgspec.json.Decoder(LookupIn)
 
 async def entry(call: Call) -> Reply:
     """Answer one user's entry."""
-    asked = _view(call, await _board(call), query(call, SeasonQuery).season)
+    asked = _view(call, await _board(call), call.query(SeasonQuery).season)
     return Reply(200, await call.state["rankings"].entry(asked, call.params["user_id"], call.deadline))
 
 
 async def top(call: Call) -> Reply:
     """Answer a page by offset, or 304 when the caller has it."""
     board = await _board(call)
-    wanted = query(call, TopQuery)
+    wanted = call.query(TopQuery)
     asked = _view(call, board, wanted.season)
     body: Body = await call.state["pages"].top(asked, wanted.offset, wanted.limit, call.deadline)
     etag = (b"etag", body.etag)
@@ -128,7 +127,7 @@ async def top(call: Call) -> Reply:
 async def around(call: Call) -> Reply:
     """Answer one user's entry and those around it."""
     board = await _board(call)
-    wanted = query(call, AroundQuery)
+    wanted = call.query(AroundQuery)
     asked = _view(call, board, wanted.season)
     rankings: Rankings = call.state["rankings"]
     return Reply(200, await rankings.around(asked, call.params["user_id"], wanted.radius, call.deadline))
@@ -137,7 +136,7 @@ async def around(call: Call) -> Reply:
 async def lookup(call: Call) -> Reply:
     """Answer the entries of up to 200 users."""
     board = await _board(call)
-    asked = _view(call, board, query(call, SeasonQuery).season)
+    asked = _view(call, board, call.query(SeasonQuery).season)
     body = await call.json(_lookup)
     return Reply(200, await call.state["rankings"].lookup(asked, body.user_ids, call.deadline))
 
@@ -145,7 +144,7 @@ async def lookup(call: Call) -> Reply:
 async def what_if(call: Call) -> Reply:
     """Answer the rank a score would have."""
     board = await _board(call)
-    wanted = query(call, WhatIfQuery)
+    wanted = call.query(WhatIfQuery)
     asked = _view(call, board, wanted.season)
     return Reply(200, await call.state["rankings"].what_if(asked, wanted.score, call.deadline))
 
@@ -153,7 +152,7 @@ async def what_if(call: Call) -> Reply:
 async def distribution(call: Call) -> Reply:
     """Answer a histogram of scores."""
     board = await _board(call)
-    wanted = query(call, SpreadQuery)
+    wanted = call.query(SpreadQuery)
     asked = _view(call, board, wanted.season)
     return Reply(200, await call.state["rankings"].distribution(asked, wanted.buckets, call.deadline))
 
@@ -161,7 +160,7 @@ async def distribution(call: Call) -> Reply:
 async def seasons(call: Call) -> Reply:
     """Answer the seasons of a leaderboard."""
     board = await _board(call)
-    query(call, NoQuery)
+    call.query(NoQuery)
     asked = _view(call, board, "current")
     return Reply(200, await call.state["catalogue"].seasons(asked, call.deadline))
 
@@ -169,35 +168,35 @@ async def seasons(call: Call) -> Reply:
 async def list_leaderboards(call: Call) -> Reply:
     """Describe every leaderboard of a game."""
     game = await _game(call)
-    query(call, NoQuery)
+    call.query(NoQuery)
     return Reply(200, encode(await call.state["catalogue"].list(game, call.deadline)))
 
 
 async def leaderboard(call: Call) -> Reply:
     """Describe one leaderboard."""
     board = await _board(call)
-    query(call, NoQuery)
+    call.query(NoQuery)
     return Reply(200, encode(await call.state["catalogue"].describe(board, call.deadline)))
 
 
 async def search_users(call: Call) -> Reply:
     """Find users by the beginning of their id or display name."""
     game = await _game(call)
-    wanted = query(call, SearchQuery)
+    wanted = call.query(SearchQuery)
     return Reply(200, encode(await call.state["users"].search(game, wanted.search, wanted.limit)))
 
 
 async def user(call: Call) -> Reply:
     """Answer a profile with all entries."""
     game = await _game(call)
-    query(call, NoQuery)
+    call.query(NoQuery)
     return Reply(200, encode(await call.state["users"].get(game, call.params["user_id"], call.deadline)))
 
 
 async def user_sessions(call: Call) -> Reply:
     """Answer a page of a user's history."""
     game = await _game(call)
-    wanted = query(call, SessionsQuery)
+    wanted = call.query(SessionsQuery)
     after = position_of(wanted.cursor) if wanted.cursor else None
     users: Users = call.state["users"]
     return Reply(200, encode(await users.sessions(game, call.params["user_id"], after, wanted.limit)))
@@ -207,7 +206,7 @@ async def stream(call: Call) -> Stream:
     """Send the page, and one user's entry, whenever they change (Server-Sent Events)."""
     params, state = call.params, call.state
     board = await _board(call)
-    wanted = query(call, StreamQuery)
+    wanted = call.query(StreamQuery)
     _view(call, board, wanted.season)
     live: Live = state["live"]
     live.check()
@@ -230,7 +229,7 @@ async def stream(call: Call) -> Stream:
 async def export(call: Call) -> Stream:
     """Send the whole standings, an entry a line."""
     board = await _board(call)
-    wanted = query(call, SeasonQuery)
+    wanted = call.query(SeasonQuery)
     asked = _view(call, board, wanted.season)
     standings: Standings = call.state["standings"]
     lines = standings.open(asked)
@@ -286,26 +285,6 @@ async def _board(call: Call) -> Board:
 def _view(call: Call, board: Board, season: str) -> View:
     views: Views = call.state["views"]
     return views.find(board, season)
-
-
-Q = TypeVar("Q", bound=Struct)
-
-
-def query(call: Call, shape: type[Q]) -> Q:
-    """Decode the query string; the same few come again and again, so decoded ones are kept."""
-    found: Q = _decoded(shape, call.scope["query_string"])
-    return found
-
-
-class _Text(NamedTuple):
-    """As much of a call as `Call.query` reads."""
-
-    scope: dict[str, bytes]
-
-
-@lru_cache(maxsize=4_096)
-def _decoded(shape: type[Any], text: bytes) -> Any:
-    return Call.query(_Text({"query_string": text}), shape)  # type: ignore[arg-type]
 
 
 def matches(known: bytes, etag: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Container
 from datetime import timedelta
@@ -57,6 +58,9 @@ class Listening:
         try:
             async with Redis.from_url(self._url) as client, client.pubsub() as channel:
                 await channel.subscribe(CHANNEL)
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # redis-py swallows it while connecting
+                    raise asyncio.CancelledError
                 # Whatever was missed while nobody listened is looked at now.
                 self._live.notice_all()
                 async for message in channel.listen():

@@ -27,13 +27,13 @@ class Rank:
 
     async def get(self, path: str, status: int = 200, **params: Any) -> Any:
         """GET a path below `/v1/games/demo`; return the decoded body after checking the status."""
-        reply = await self.client.get(f"/v1/games/demo{path}", params=params)
+        reply = await self.client.get(f"/v1/games/demo{path}", params=params or None)
         assert reply.status_code == status, reply.text
         return reply.json()
 
     async def code(self, path: str, **params: Any) -> str:
         """Return the code of the problem a GET is answered with."""
-        reply = await self.client.get(f"/v1/games/demo{path}", params=params)
+        reply = await self.client.get(f"/v1/games/demo{path}", params=params or None)
         assert reply.headers["content-type"] == "application/problem+json", reply.text
         return str(reply.json()["code"])
 
