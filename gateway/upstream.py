@@ -10,6 +10,7 @@ import asyncio
 import logging
 import socket
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 Address: TypeAlias = tuple[str, int] | str
 """A host's address and port, or the path of a Unix socket."""
+
+Lookup = Callable[[], Awaitable[list[Address]]]
 
 CONNECT_SECONDS = 1.0
 PROBE_SECONDS = 1.0
@@ -156,11 +159,23 @@ class Upstream:
         connections: most connections to one address.
         waiting: most requests waiting for a connection.
         streams: most streams to the whole service.
+        lookup: finds the addresses; by default the system's resolver does.
     """
 
-    def __init__(self, name: str, url: str, *, connections: int, waiting: int, streams: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        connections: int,
+        waiting: int,
+        streams: int,
+        lookup: Lookup | None = None,
+    ) -> None:
         self.name = name
+        self._lookup = lookup or self._ask_system
         self.peers: list[Peer] = []
+        self._turn = 0
         self._unix = url.removeprefix("unix:") if url.startswith("unix:") else ""
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or 80
@@ -228,8 +243,11 @@ class Upstream:
             task.add_done_callback(self._tasks.discard)
 
     def _least(self, avoid: Peer | None = None, room: int = 0) -> Peer | None:
-        best = None
-        for peer in self.peers:
+        # Each search starts with another address: among equals, everyone gets a turn.
+        best, number = None, len(self.peers)
+        self._turn += 1
+        for n in range(number):
+            peer = self.peers[(self._turn + n) % number]
             if peer.ejected or peer is avoid or (room and peer.pooled >= room and not peer.idle):
                 continue
             if best is None or peer.in_flight + peer.connecting < best.in_flight + best.connecting:
@@ -309,7 +327,7 @@ class Upstream:
         Raises:
             OSError: the name does not resolve; the addresses known so far stay.
         """
-        found = await self._addresses()
+        found = await self._lookup()
         for peer in self.peers:
             if peer.address not in found:
                 peer.retire()
@@ -317,7 +335,7 @@ class Upstream:
         self.peers = [known.get(address) or Peer(self, address) for address in found]
         self.grow()
 
-    async def _addresses(self) -> list[Address]:
+    async def _ask_system(self) -> list[Address]:
         if self._unix:
             return [self._unix]
         loop = asyncio.get_running_loop()

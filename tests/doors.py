@@ -33,7 +33,8 @@ async def answer_ok(_: bytes, writer: asyncio.StreamWriter) -> None:
 class Service:
     """A peer on loopback in a thread of its own: keeps what arrived, answers what it is told to."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.seen: list[bytes] = []
         self.closed = 0
         self.connections = 0
@@ -58,7 +59,7 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     def _run(self) -> None:
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", self._wanted))
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, self._host, self._wanted))
         self.port: int = server.sockets[0].getsockname()[1]
         self._started.set()
         self._loop.run_forever()
@@ -75,7 +76,7 @@ class Service:
                     return
                 self.seen.append(request)
                 await self._answer_unless_gone(request, reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             self.closed += 1
         finally:
             writer.close()

@@ -1,0 +1,212 @@
+"""Which replica gets a request: the least busy, the living, and only those the name still leads to."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+
+import pytest
+
+from gateway.upstream import Address, Upstream
+from gateway.wire import Headers, Wire
+from tests.doors import OK, Service
+from tests.support import wait_until
+
+REQUEST = b"GET /v1/games HTTP/1.1\r\nhost: t\r\n\r\n"
+
+
+class Ask:
+    """One request to a service, told of its fate as an exchange would be."""
+
+    is_stream = False
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self.fate: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.wire: Wire | None = None
+        self.is_waiting = False
+
+    def start(self) -> asyncio.Future[int]:
+        wire = self._upstream.take()
+        if wire is not None:
+            self.assigned(wire)
+        else:
+            self.is_waiting = True
+            self._upstream.wait(self)
+        return self.fate
+
+    def assigned(self, wire: Wire) -> None:
+        self.is_waiting = False
+        self.wire = wire
+        wire.send(self, REQUEST)
+
+    def unassigned(self) -> None:
+        self.fate.set_result(503)
+
+    def answered(self, status: int, headers: Headers, body: bytes) -> None:
+        self.fate.set_result(status)
+
+    def begun(self, status: int, headers: Headers, length: int | None) -> None:
+        raise AssertionError("no answer here comes in pieces")
+
+    def piece(self, data: bytes) -> None:
+        raise AssertionError("no answer here comes in pieces")
+
+    def ended(self) -> None:
+        raise AssertionError("no answer here comes in pieces")
+
+    def lost(self, *, odd: bool) -> None:
+        self.fate.set_result(502)
+
+
+@pytest.fixture
+def names() -> list[Address]:
+    """What the name of the service resolves to; tests change it."""
+    return []
+
+
+@pytest.fixture
+async def upstream(names: list[Address]) -> AsyncIterator[Upstream]:
+    async def lookup() -> list[Address]:
+        return [*names]
+
+    upstream = Upstream("rank", "http://rank:80", connections=8, waiting=100, streams=10, lookup=lookup)
+    yield upstream
+    await upstream.close()
+
+
+def address(service: Service) -> Address:
+    return ("127.0.0.1", service.port)
+
+
+async def burst(upstream: Upstream, number: int) -> list[int]:
+    return await asyncio.gather(*(Ask(upstream).start() for _ in range(number)))
+
+
+async def test_no_read_fails_while_replicas_go_from_one_to_three_to_one(
+    upstream: Upstream, names: list[Address]
+) -> None:
+    with ExitStack() as running:
+        replicas = [running.enter_context(Service()) for _ in range(3)]
+        statuses: list[int] = []
+        for live in (1, 3, 1):
+            names[:] = [address(replica) for replica in replicas[:live]]
+            await upstream.resolve()
+            for replica in replicas:
+                replica.seen.clear()
+            for _ in range(20):
+                statuses += await burst(upstream, 12)
+            assert [bool(replica.seen) for replica in replicas] == [n < live for n in range(3)]
+        assert set(statuses) == {200}
+
+
+async def test_requests_spread_by_least_in_flight(upstream: Upstream, names: list[Address]) -> None:
+    with Service() as slow, Service() as quick:
+        release = threading.Event()
+
+        async def held(_: bytes, writer: asyncio.StreamWriter) -> None:
+            await asyncio.to_thread(release.wait)
+            writer.write(OK)
+
+        slow.answer = held
+        names[:] = [address(slow), address(quick)]
+        await upstream.resolve()
+        stuck = [Ask(upstream).start() for _ in range(2)]
+        await wait_until(lambda: slow.seen)
+        for _ in range(30):
+            await Ask(upstream).start()
+        release.set()
+        assert len(slow.seen) <= 2
+        assert len(quick.seen) >= 30
+        assert await asyncio.gather(*stuck) == [200, 200]
+
+
+async def test_a_dead_replica_is_left_out_and_comes_back(upstream: Upstream, names: list[Address]) -> None:
+    with Service() as alive:
+        with Service() as dying:
+            names[:] = [address(alive), address(dying)]
+            await upstream.resolve()
+        assert set(await burst(upstream, 20)) == {200}
+        assert ejected(upstream) == [False, True]
+        await upstream.probe()
+        assert ejected(upstream) == [False, True]
+        with Service(dying.port) as back:
+            await upstream.probe()
+            assert ejected(upstream) == [False, False]
+            await wait_until(lambda: all_well_and_seen(upstream, back))
+
+
+async def all_well_and_seen(upstream: Upstream, service: Service) -> bool:
+    assert set(await burst(upstream, 20)) == {200}
+    return bool(service.seen)
+
+
+def ejected(upstream: Upstream) -> list[bool]:
+    return [peer.ejected for peer in upstream.peers]
+
+
+async def test_with_every_replica_dead_there_is_no_waiting(upstream: Upstream, names: list[Address]) -> None:
+    with Service() as dying:
+        names[:] = [address(dying)]
+    await upstream.resolve()
+    assert set(await burst(upstream, 5)) == {503}
+    assert upstream.is_away
+    assert await Ask(upstream).start() == 503
+
+
+async def test_a_name_that_leads_nowhere_yet_refuses_at_once(upstream: Upstream) -> None:
+    assert await Ask(upstream).start() == 503
+
+
+async def test_no_more_connections_are_opened_than_requests_wait(
+    upstream: Upstream, names: list[Address]
+) -> None:
+    with Service() as service:
+        names[:] = [address(service)]
+        await upstream.resolve()
+        await burst(upstream, 5)
+        assert service.connections <= 5
+        await burst(upstream, 50)
+        assert service.connections <= 8
+
+
+async def test_connections_that_were_idle_for_long_are_closed(
+    upstream: Upstream, names: list[Address], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.upstream.IDLE_SECONDS", -1.0)
+    with Service() as service:
+        names[:] = [address(service)]
+        await upstream.resolve()
+        await burst(upstream, 3)
+        await upstream.trim()
+        await wait_until(lambda: not upstream.peers[0].wires)
+        assert upstream.peers[0].in_flight == 0
+
+
+async def test_a_unix_socket_is_an_address_too(tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = str(tmp_path_factory.mktemp("s") / "rank.sock")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, path)
+    upstream = Upstream("rank", f"unix:{path}", connections=8, waiting=100, streams=10)
+    await upstream.resolve()
+    assert set(await burst(upstream, 5)) == {200}
+    await upstream.close()
+    server.close()
+
+
+async def test_replicas_that_are_equally_idle_take_turns(upstream: Upstream, names: list[Address]) -> None:
+    with ExitStack() as running:
+        replicas = [running.enter_context(Service()) for _ in range(3)]
+        names[:] = [address(replica) for replica in replicas]
+        await upstream.resolve()
+        for _ in range(30):
+            await Ask(upstream).start()
+        assert min(len(replica.seen) for replica in replicas) >= 5
