@@ -24,6 +24,7 @@ from shared.index import RankingIndex
 from shared.loading import Loader
 from shared.postgres import open_pool, translated
 from shared.supervise import repeated
+from shared.tuning import settle_down
 from shared.wire import Wire
 
 DAY = 86_400.0
@@ -47,7 +48,9 @@ def create_app(settings: Settings) -> Router:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            yield await open_state(settings, stack)
+            state = await open_state(settings, stack)
+            settle_down()
+            yield state
 
     return Router(routes(), redirect_slashes=False, lifespan=lifespan)
 
