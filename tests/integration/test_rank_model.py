@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ class World:
         counted = [sum(low <= line.score <= high for line in lines) for low, high in map(ends, buckets)]
         assert [bucket["count"] for bucket in buckets] == counted
         assert sum(counted) == len(lines)
-        assert all(low["to"] + 1 == high["from"] for low, high in zip(buckets, buckets[1:], strict=False))
+        assert all(low["to"] + 1 == high["from"] for low, high in pairwise(buckets))
         await self.compare_what_if(lines, self.rng.randint(-3, 30))
 
     async def compare_what_if(self, lines: list[model.Standing], score: int) -> None:
