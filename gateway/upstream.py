@@ -190,6 +190,7 @@ class Upstream:
 
     def take(self, avoid: Peer | None = None) -> Wire | None:
         """Return an idle connection to the address with the fewest requests in flight, or None."""
+        self._turn += 1  # each search starts with another address: among equals, everyone gets a turn
         peer = self._least(avoid)
         return peer.take() if peer is not None else None
 
@@ -243,9 +244,7 @@ class Upstream:
             task.add_done_callback(self._tasks.discard)
 
     def _least(self, avoid: Peer | None = None, room: int = 0) -> Peer | None:
-        # Each search starts with another address: among equals, everyone gets a turn.
         best, number = None, len(self.peers)
-        self._turn += 1
         for n in range(number):
             peer = self.peers[(self._turn + n) % number]
             if peer.ejected or peer is avoid or (room and peer.pooled >= room and not peer.idle):
