@@ -40,7 +40,7 @@ class Service:
         self.connections = 0
         self.answer: Answer = answer_ok
         self._wanted = port
-        self._loop = asyncio.new_event_loop()
+        self.loop = asyncio.new_event_loop()
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -50,21 +50,21 @@ class Service:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
-        self._loop.close()
+        self.loop.close()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def _run(self) -> None:
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, self._host, self._wanted))
+        server = self.loop.run_until_complete(asyncio.start_server(self._serve, self._host, self._wanted))
         self.port: int = server.sockets[0].getsockname()[1]
         self._started.set()
-        self._loop.run_forever()
+        self.loop.run_forever()
         server.close()
-        self._loop.run_until_complete(end_all_tasks())
+        self.loop.run_until_complete(end_all_tasks())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -161,6 +161,17 @@ class Client:
 
     def line(self) -> bytes:
         return self._file.readline()
+
+    def exactly(self, size: int) -> bytes:
+        return self._file.read(size)
+
+    def drain(self) -> int:
+        """Read until the server closes; return how many bytes there were."""
+        total = 0
+        with suppress(ConnectionError):
+            while data := self._file.read(65_536):
+                total += len(data)
+        return total
 
     def is_closed(self) -> bool:
         """Whether the server has closed, after reading what is still there."""
