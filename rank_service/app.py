@@ -43,6 +43,7 @@ class State(TypedDict):
     """What the lifespan yields to requests."""
 
     games: Games
+    answers: Answers
     views: Views
     pages: Pages
     rankings: Rankings
@@ -118,6 +119,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     await _start_jobs(settings, stack, Jobs(load_index, pool, games, lookups, answers, live))
     return State(
         games=games,
+        answers=answers,
         views=views,
         pages=pages,
         rankings=Rankings(answers, profiles),

@@ -1,0 +1,87 @@
+"""rank_service as it is deployed: a process, a port, a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from deploy.embedded import free_ports
+from shared.postgres import Pool
+from tests.rank import put_board, put_entries
+from tests.support import wait_until
+
+TOP = "/v1/games/demo/leaderboards/global/top"
+
+
+@asynccontextmanager
+async def process(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+    """Run rank_service on a free port; yield it, and a client, once it is ready."""
+    (port,) = free_ports(1)
+    environ = {**os.environ, "RANK_PORT": str(port), **settings}
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "rank_service", env=environ, stderr=asyncio.subprocess.DEVNULL
+    )
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        try:
+            await wait_until(lambda: is_ready(client), timeout=20)
+            yield running, client
+        finally:
+            if running.returncode is None:
+                running.kill()
+            await running.wait()
+
+
+async def is_ready(client: httpx.AsyncClient) -> bool:
+    try:
+        return (await client.get("/readyz")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def test_it_serves_and_ends_in_time_with_a_stream_open(
+    pool: Pool, database_url: str, redis_url: str
+) -> None:
+    await put_entries(pool, await put_board(pool), [("ada", 5)])
+    async with process(DATABASE_URL=database_url, REDIS_URL=redis_url) as (running, client):
+        assert (await client.get(TOP)).json()["entries"][0]["user_id"] == "ada"
+        async with client.stream("GET", TOP.replace("top", "stream")) as stream:
+            chunks = stream.aiter_bytes()
+            assert (await anext(chunks)).startswith(b"event: top\n")
+            running.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(5):
+                assert [chunk async for chunk in chunks] == []
+                await running.wait()
+        assert running.returncode in (0, -signal.SIGTERM)
+
+
+async def test_an_answer_is_sent_whole_however_it_is_asked_for(
+    pool: Pool, database_url: str, redis_url: str
+) -> None:
+    await put_entries(pool, await put_board(pool), [(f"u{i}", i) for i in range(100)])
+    async with process(DATABASE_URL=database_url, REDIS_URL=redis_url) as (_, client):
+        replies = await asyncio.gather(*(client.get(f"{TOP}?limit={i}") for i in range(1, 101)))
+        assert [len(reply.json()["entries"]) for reply in replies] == [*range(1, 101)]
+        closing = await client.get(TOP, headers={"connection": "close"})
+        assert len(closing.json()["entries"]) == 10
+        lines = (await client.get(TOP.replace("top", "export"))).text.splitlines()
+        assert len(lines) == 100
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("RANK_PORT", "many"), ("REDIS_URL", ""), ("RANK_QUEUE", "0"), ("LOG_LEVEL", "LOUD")]
+)
+async def test_wrong_settings_are_told_at_once(name: str, value: str) -> None:
+    environ = {**os.environ, "DATABASE_URL": "postgresql://x", "REDIS_URL": "redis://x", name: value}
+    running = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "rank_service", env=environ, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await running.communicate()
+    assert running.returncode == 2
+    assert name.encode() in said
