@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from deploy.processes import Program, ProgramFailed, alive, tail
+from deploy.processes import Program, ProgramFailed, tail
 
 MAJOR = "18"
 """The Postgres version whose data we make and can open."""
@@ -38,6 +38,8 @@ THROW_AWAY = {
     "max_connections": "200",
     "shared_buffers": "64MB",
     "shared_preload_libraries": "pg_stat_statements",
+    # Not a whole hour from UTC: what forgets to say UTC shows.
+    "timezone": "Asia/Kathmandu",
 }
 """Settings for tests: as quick as can be, worth nothing after a crash of the machine."""
 
@@ -146,6 +148,8 @@ class Postgres:
             "unix_socket_directories": "",
             "logging_collector": "off",
             "log_line_prefix": "%m [%p] %a ",
+            "log_timezone": "UTC",
+            "timezone": "UTC",
             **self.settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -154,13 +158,17 @@ class Postgres:
         command = (*before, str(postgres_binary("postgres")), "-D", str(self.folder), *options)
         return Program("postgres", command, self.log, stop_signal=signal.SIGINT, grace=15)
 
-    def is_ready(self) -> bool:
-        """Say whether the server takes connections: it keeps that in the last line of its pid file."""
+    def is_ready(self, pid: int) -> bool:
+        """Say whether the server with this process id takes connections.
+
+        It keeps that in the last line of its pid file, whose first is its id: the file of one that was
+        killed may still lie there.
+        """
         try:
             lines = (self.folder / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return len(lines) >= 8 and lines[7].strip() == "ready" and alive(int(lines[0]))
+        return len(lines) >= 8 and lines[7].strip() == "ready" and int(lines[0]) == pid
 
     def clear_away(self) -> None:
         """End what a killed server left: its children, who would hold the shared memory.
@@ -204,7 +212,7 @@ class Valkey:
         config.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\n"
             'save ""\nappendonly no\nmaxmemory-policy noeviction\n'
-            f"dir {self.folder.resolve()}\ndaemonize no\n"
+            f'dir "{self.folder.resolve()}"\ndaemonize no\n'
         )
         return Program("valkey", (str(valkey_binary()), str(config)), self.log)
 

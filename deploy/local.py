@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 import signal
@@ -29,8 +30,9 @@ LEFTOVERS = 15.0
 
 
 def say(line: str) -> None:
-    """Tell the person at the terminal."""
-    click.echo(line)
+    """Tell the person at the terminal, if there still is one."""
+    with contextlib.suppress(OSError):
+        click.echo(line)
 
 
 def up() -> None:

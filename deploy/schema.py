@@ -46,7 +46,7 @@ def main() -> None:
         server.initialise()
         process = spawn(server.program())
         try:
-            await_ready(process, server.program(), server.is_ready)
+            await_ready(process, server.program(), lambda: server.is_ready(process.pid))
             migrate(server.url("postgres"))
             SCHEMA.write_text(dump(server.url("postgres")))
         finally:

@@ -62,9 +62,10 @@ class Site:
         """Return Postgres as a child."""
 
         async def ready() -> bool:
-            return self.postgres.is_ready()
+            return self.postgres.is_ready(child.pid)
 
-        return Child(self.postgres.program(), ready, before=self.postgres.clear_away)
+        child = Child(self.postgres.program(), ready, before=self.postgres.clear_away)
+        return child
 
     def valkey_child(self) -> Child:
         """Return Valkey as a child."""

@@ -140,7 +140,10 @@ class Supervisor:
                 self._say(str(error))
                 child.exited.set()
                 continue
-            self._changed()
+            try:
+                self._changed()
+            except OSError as error:  # a full disk must not keep it from being watched
+                self._say(f"the new process id could not be published: {error}")
             if await child.ready():
                 seconds = self._loop.time() - child.started
                 self._say(f"{child.program.name} is back, {seconds:.1f} s after its start")

@@ -20,7 +20,7 @@ import psycopg
 from psycopg import sql
 
 from deploy.embedded import THROW_AWAY, Postgres, Valkey, free_ports
-from deploy.processes import Program, await_ready, spawn, stop
+from deploy.processes import Program, alive, await_ready, spawn, stop
 from score_service.migrations import migrate
 
 TEMPLATE_LOCK = 4_711
@@ -33,7 +33,11 @@ def scratch_folder() -> Iterator[Path]:
     """Make a folder, in memory where there is room, and remove it at the end."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > ROOM_NEEDED
-    folder = Path(tempfile.mkdtemp(prefix="leaderboard-tests-", dir=memory if roomy else None))
+    parent = memory if roomy else Path(tempfile.gettempdir())
+    for left in parent.glob("leaderboard-tests-*-*"):  # by a run that was killed
+        if not alive(int(left.name.split("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"leaderboard-tests-{os.getpid()}-", dir=parent))
     try:
         yield folder
     finally:
@@ -58,7 +62,7 @@ def embedded_postgres() -> Iterator[str]:
         server = Postgres(folder / "postgres", port, token_hex(8), folder / "postgres.log", THROW_AWAY)
         server.initialise()
         with running(server.program()) as process:
-            await_ready(process, server.program(), server.is_ready)
+            await_ready(process, server.program(), lambda: server.is_ready(process.pid))
             yield server.url("postgres")
 
 
