@@ -67,7 +67,6 @@ class Submission:
     session_id: UUID
     period: date
     fingerprint: bytes
-    deadline: float
     future: asyncio.Future[Any] | None = None
     """Where its outcome goes; set by whoever queues it."""
 
@@ -139,11 +138,8 @@ class Committer:
         while waiting:
             batch: dict[Key, Submission] = {}
             again: list[Submission] = []
-            now = asyncio.get_running_loop().time()
             for submission in waiting:
-                if submission.deadline <= now and not submission.tried:
-                    results[id(submission)] = TimeoutError()
-                elif submission.key in batch:  # the same session twice at once: the second is a replay
+                if submission.key in batch:  # the same session twice at once: the second is a replay
                     again.append(submission)
                 else:
                     batch[submission.key] = submission

@@ -88,7 +88,7 @@ class Definitions:
         definition = _definition(body)
         async with self._transaction() as connection:
             await connection.execute(SQL["gate_exclusively"], game.game_id)
-            before = await connection.fetchrow(SQL["leaderboard_for_update"], game.game_id, name)
+            before = await connection.fetchrow(SQL["leaderboard"], game.game_id, name)
             if before is None:
                 row = await connection.fetchrow(SQL["insert_leaderboard"], game.game_id, name, *definition)
                 await _fold(connection, row)
@@ -126,7 +126,7 @@ class Definitions:
                 *definition,
                 generation + 1,
             )
-            assert row is not None, "the row is locked"
+            assert row is not None, "the gate keeps the row"
             if _same_contributions(before, row):
                 await connection.execute(SQL["carry_base"], before["leaderboard_id"], generation)
             else:

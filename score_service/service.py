@@ -80,9 +80,7 @@ class Sessions:
         if self._applier.any_cold(rankings):
             async with asyncio.timeout_at(deadline):
                 await self._applier.warm(rankings)
-        submission = Submission(
-            game, session, session_id, period_of(session_id), rules.fingerprint(session), deadline
-        )
+        submission = Submission(game, session, session_id, period_of(session_id), rules.fingerprint(session))
         submission.future = future = self._commits.get(submission)
         timer = future.get_loop().call_at(deadline, _expire, future)
         try:
@@ -124,6 +122,7 @@ class Sessions:
         try:
             placed = await self._apply(batch)
         except Exception:  # committed is committed: the answer goes out without ranks
+            UNAPPLIED.inc()
             log.exception("a batch could not be applied")
             placed = {}
         for submission, outcome in committed:

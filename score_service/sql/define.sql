@@ -24,9 +24,9 @@ RETURNING game, title, created_at, archived_at;
 -- Tell every replica that what a result counts for has changed.
 UPDATE games SET rules_version = rules_version + 1 WHERE game_id = $1;
 
--- name: leaderboard_for_update
--- A leaderboard's definition, locked.
-SELECT * FROM leaderboards WHERE game_id = $1 AND leaderboard = $2 FOR UPDATE;
+-- name: leaderboard
+-- A leaderboard's definition.
+SELECT * FROM leaderboards WHERE game_id = $1 AND leaderboard = $2;
 
 -- name: insert_leaderboard
 -- Create a leaderboard.

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from shared.errors import LeaderboardError, StoreUnavailable
 from shared.messages import LeaderboardIn
 from shared.names import uuid7
 from shared.postgres import Pool
+from tests.proxy import wire
 from tests.score import Score, score_service
 from tests.support import wait_until
 
@@ -40,12 +42,18 @@ async def test_two_replicas_on_the_same_users_stay_exact_and_never_deadlock(
         await replica.post(*results)
         totals.update(dict(results))
 
-    async with score_service(database_url, redis_url, score_lanes=2) as other:
-        await asyncio.gather(*(play(replica) for _ in range(60) for replica in (score, other)))
+    retried = REGISTRY.get_sample_value("leaderboard_batches_total", {"outcome": "retried"})
+    small = {"score_lanes": 2, "score_batch_results": 60}
+    async with (
+        score_service(database_url, redis_url, **small) as one,
+        score_service(database_url, redis_url, **small) as two,
+    ):
+        await asyncio.gather(*(play(replica) for _ in range(60) for replica in (one, two)))
     rows = await pool.fetch("SELECT user_id, score FROM entries WHERE leaderboard_id = 1")
     assert {row["user_id"]: row["score"] for row in rows} == totals
-    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-    assert await pool.fetchval(deadlocks) == 0
+    assert await pool.fetchval("SELECT count(DISTINCT xmin::text) FROM game_sessions") >= 40
+    again = REGISTRY.get_sample_value("leaderboard_batches_total", {"outcome": "retried"})
+    assert again == retried, "a batch was tried again: a deadlock"
 
 
 async def test_sessions_survive_lost_connections_exactly_once(score: Score, pool: Pool) -> None:
@@ -62,6 +70,31 @@ async def test_sessions_survive_lost_connections_exactly_once(score: Score, pool
     assert not any(replayed for _, replayed in answers)
     assert await pool.fetchval("SELECT sum(score) FROM entries") == 200
     assert await pool.fetchval("SELECT count(*) FROM session_results") == 200
+
+
+async def test_a_commit_whose_answer_was_lost_is_no_replay_to_its_caller(
+    database_url: str, redis_url: str, pool: Pool
+) -> None:
+    """The connection dies while COMMIT runs: the batch goes through, and only its retry can tell."""
+    await pool.execute(
+        """CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_advisory_xact_lock(99); RETURN NULL; END $$;
+           CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON outbox
+               DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION linger()"""
+    )
+    async with wire(database_url) as line, score_service(line.url, redis_url) as score:
+        await score.define()
+        async with pool.acquire() as connection:
+            await connection.execute("SELECT pg_advisory_lock(99)")
+            post = asyncio.create_task(score.post(("ada", 5)))
+            await wait_until(lambda: pool.fetchval(WAITING))
+            await line.cut()
+            await connection.execute("SELECT pg_advisory_unlock(99)")
+        await wait_until(lambda: pool.fetchval("SELECT count(*) FROM game_sessions"))
+        await line.heal()
+        answer, replayed = await post
+    assert (replayed, answer.results[0].entries[0].score) == (False, 5)
+    assert await pool.fetchval("SELECT score FROM entries") == 5
 
 
 async def test_a_session_that_breaks_a_batch_harms_no_other(score: Score, pool: Pool) -> None:
