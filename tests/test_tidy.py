@@ -211,7 +211,7 @@ SLEEPERS = {"support.py", "proxy.py", "doors.py"}
 
 RULES: list[tuple[Rule, list[Path]]] = [
     (sql_put_together, SOURCE),
-    (broad_excepts, PYTHON),
+    (broad_excepts, SOURCE),
     (long_functions, PYTHON),
     (globals_changed, PYTHON),
     (orphan_tasks, PYTHON),
