@@ -13,12 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rank_service.envelopes import Body
 from rank_service.live import Listener, Live
-from rank_service.rules import View, Views, position_of
+from rank_service.rules import View, Views
 from rank_service.service import Rankings
 from rank_service.standings import Standings
 from rank_service.users import Users
 from shared.asgi import JSON, Call, Endpoint, Handler, Headers, Reply
 from shared.boards import Game, Games
+from shared.cursors import position_of
 from shared.errors import LeaderboardError
 from shared.messages import Request
 from shared.names import Score, UserId

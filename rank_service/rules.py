@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import NamedTuple
-from uuid import UUID
 
 from rank_service.envelopes import head
-from shared.errors import LeaderboardError, invalid, not_found
+from shared.errors import LeaderboardError, not_found
 from shared.messages import SeasonOut
-from shared.names import EPOCH, clean, microseconds
+from shared.names import clean
 from shared.ranking import Board, Ranking
 
 ENDLESS = SeasonOut("all", None, None, "open")
@@ -60,30 +55,3 @@ def view(board: Board, season: str) -> View:
     if season not in ("current", ENDLESS.id):
         raise not_found("season", f"{board.leaderboard} has no season {clean(season)!r}")
     return View(board, ENDLESS, board.ranking(0), head(board.leaderboard, ENDLESS))
-
-
-class Position(NamedTuple):
-    """Where a user's history goes on: behind this session."""
-
-    played_at: datetime
-    session_id: UUID
-
-
-def cursor_of(position: Position) -> str:
-    """Encode a position as an opaque cursor."""
-    raw = microseconds(position.played_at).to_bytes(8, signed=True) + position.session_id.bytes
-    return base64.urlsafe_b64encode(raw).decode()
-
-
-def position_of(cursor: str) -> Position:
-    """Decode a cursor.
-
-    Raises:
-        LeaderboardError: 422 for one we did not make.
-    """
-    try:
-        raw = base64.b64decode(cursor, altchars=b"-_", validate=True)
-        played_at = EPOCH + timedelta(microseconds=int.from_bytes(raw[:8], signed=True))
-        return Position(played_at, UUID(bytes=raw[8:]))
-    except (binascii.Error, ValueError, OverflowError) as error:
-        raise invalid("cursor", "must be a next_cursor of an earlier answer") from error

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import UUID
 
-from rank_service.rules import Position
+from shared.cursors import NEWEST, Position
 from shared.index import Bucket
 from shared.messages import ProfileOut
 from shared.postgres import Pool, translated
@@ -16,9 +14,6 @@ from shared.queries import load as load_queries
 from shared.ranking import Place, Ranking, Row, places
 
 SQL = {name: query.sql for name, query in load_queries(Path(__file__).parent / "sql").items()}
-
-
-_NEWEST = Position(datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 class Snapshot(NamedTuple):
@@ -84,7 +79,7 @@ class Store:
         self, game_id: int, user_id: str, after: Position | None, limit: int
     ) -> list[Any]:
         """Return rows of a user's history, newest first, from behind a position."""
-        played_at, session_id = after or _NEWEST
+        played_at, session_id = after or NEWEST
         return await self._fetch("sessions_of_user", game_id, user_id, played_at, session_id, limit)
 
     async def _window(self, query: str, ranking: Ranking, *args: Any) -> Snapshot:

@@ -10,9 +10,10 @@ from msgspec import Raw, Struct
 
 from rank_service.answers import Answers
 from rank_service.questions import Places, Stood
-from rank_service.rules import Position, Views, cursor_of
+from rank_service.rules import Views
 from rank_service.store import Store
 from shared.boards import Game
+from shared.cursors import Position, cursor_of
 from shared.errors import not_found
 from shared.messages import ProfileOut
 from shared.names import clean, is_user_id

@@ -9,8 +9,9 @@ import pytest
 from rank_service import envelopes
 from rank_service.audit import agree
 from rank_service.routes import matches
-from rank_service.rules import Position, Views, cursor_of, position_of
+from rank_service.rules import Views
 from rank_service.watch import overtaken_by
+from shared.cursors import Position, cursor_of, position_of
 from shared.errors import LeaderboardError
 from shared.ranking import Board, Entry, Place, Ranking
 
