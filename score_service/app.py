@@ -14,6 +14,7 @@ from score_service.definitions import Definitions
 from score_service.history import History
 from score_service.index import Applier
 from score_service.moderation import Moderation
+from score_service.records import Records
 from score_service.routes import routes
 from score_service.service import Sessions
 from score_service.settings import Settings
@@ -39,6 +40,7 @@ class State(TypedDict):
     definitions: Definitions
     users: Users
     moderation: Moderation
+    records: Records
     ready: Callable[[], Awaitable[None]]
 
 
@@ -116,6 +118,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         history=history,
         definitions=Definitions(pool, games, hints),
         users=Users(pool, committer, hints),
+        records=Records(pool),
         moderation=Moderation(pool, committer, applier, history),
         ready=ready,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -11,9 +12,10 @@ from starlette.routing import BaseRoute
 
 from shared.asgi import JSON, Call, Headers, Reply, decode, problem
 from shared.boards import Game
+from shared.cursors import position_of
 from shared.errors import LeaderboardError, StoreUnavailable, invalid
 from shared.messages import BanIn, BatchIn, GameIn, LeaderboardIn, ProfileIn, SessionIn, VoidIn
-from shared.names import MAX_RESULTS
+from shared.names import MAX_RESULTS, UserId
 from shared.routing import common_routes, route
 
 encode = msgspec.json.Encoder().encode
@@ -33,6 +35,22 @@ class GamesQuery(Struct, forbid_unknown_fields=True, frozen=True):
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 100
     cursor: str = ""
+
+
+class SessionsQuery(Struct, forbid_unknown_fields=True, frozen=True, rename={"since": "from", "until": "to"}):
+    """The query of the search for sessions; times bound `played_at`: from <= it < to."""
+
+    user_id: UserId | None = None
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+    cursor: Annotated[str, Meta(max_length=64)] = ""
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class ExportQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of a user's export."""
+
+    cursor: Annotated[str, Meta(max_length=64)] = ""
 
 
 async def submit(call: Call) -> Reply:
@@ -87,6 +105,24 @@ async def get_session(call: Call) -> Reply:
     """Answer a session as it was recorded."""
     game = await _existing(call)
     return Reply(200, encode(await call.state["history"].session(game, call.params["session_id"])))
+
+
+async def find_sessions(call: Call) -> Reply:
+    """Find sessions by player and time, newest first."""
+    game = await _existing(call)
+    asked = call.query(SessionsQuery)
+    after = position_of(asked.cursor) if asked.cursor else None
+    records = call.state["records"]
+    found = await records.find(game, asked.user_id, asked.since, asked.until, after, asked.limit)
+    return Reply(200, encode(found))
+
+
+async def export_user(call: Call) -> Reply:
+    """Answer all that is held about one user."""
+    game = await _existing(call)
+    asked = call.query(ExportQuery)
+    after = position_of(asked.cursor) if asked.cursor else None
+    return Reply(200, encode(await call.state["records"].export(game, call.params["user_id"], after)))
 
 
 async def void_session(call: Call) -> Reply:
@@ -175,12 +211,13 @@ GAME = "/v1/games/{game}"
 def routes() -> list[BaseRoute]:
     """Return the routes, the hot one first."""
     return [
-        route(f"{GAME}/sessions", POST=submit),
+        route(f"{GAME}/sessions", POST=submit, GET=find_sessions),
         route(f"{GAME}/sessions/batch", POST=submit_batch),
         route(f"{GAME}/sessions/{{session_id}}", GET=get_session),
         route(f"{GAME}/sessions/{{session_id}}/void", POST=void_session),
         route(f"{GAME}/leaderboards/{{leaderboard}}", PUT=put_leaderboard, DELETE=drop_leaderboard),
         route(f"{GAME}/users/{{user_id}}", PUT=put_profile),
+        route(f"{GAME}/users/{{user_id}}/export", GET=export_user),
         route(f"{GAME}/users/{{user_id}}/ban", POST=ban_user, DELETE=unban_user),
         route(GAME, PUT=put_game, DELETE=archive_game),
         route("/v1/games", GET=list_games),

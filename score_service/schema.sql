@@ -360,6 +360,8 @@ CREATE INDEX entries_deleted ON entries USING btree (deleted_at) WHERE (deleted_
 
 CREATE INDEX entries_rank ON entries USING btree (leaderboard_id, generation, season, sort_key, tiebreak, user_id) WHERE ((NOT hidden) AND (deleted_at IS NULL));
 
+CREATE INDEX game_sessions_by_time ON ONLY game_sessions USING btree (game_id, played_at, session_id);
+
 CREATE INDEX session_results_by_user ON ONLY session_results USING btree (game_id, user_id, played_at, session_id);
 
 CREATE INDEX users_by_name ON users USING btree (game_id, lower(display_name) text_pattern_ops, user_id) WHERE (display_name IS NOT NULL);

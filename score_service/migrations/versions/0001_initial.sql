@@ -60,6 +60,7 @@ CREATE TABLE game_sessions (
     void_reason text,
     PRIMARY KEY (game_id, period, session_id)
 ) PARTITION BY RANGE (period);
+CREATE INDEX game_sessions_by_time ON game_sessions (game_id, played_at, session_id);
 COMMENT ON COLUMN game_sessions.fingerprint IS 'of the request as sent, before defaults: tells a replay from a conflict';
 
 CREATE TABLE session_results (

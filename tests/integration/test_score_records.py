@@ -1,0 +1,79 @@
+"""What an admin looks up: sessions by player and time, all that is held about one user."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from score_service.records import Records
+from shared.boards import Game
+from shared.cursors import position_of
+from shared.errors import LeaderboardError
+from shared.messages import ProfileIn
+from tests.score import Score, score_service
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def score(database_url: str, redis_url: str) -> AsyncIterator[Score]:
+    async with score_service(database_url, redis_url) as score:
+        await score.define()
+        for n in range(10):
+            # Pairs are played at the same moment: the id decides their order.
+            at = (START + timedelta(minutes=n // 2)).isoformat()
+            results = [{"user_id": "ada", "score": n, "metadata": {"n": n}}] if n % 3 else []
+            results.append({"user_id": "bob", "score": n})
+            await score.post(results=results, session_id=str(UUID(int=n + 1)), played_at=at)
+        yield score
+
+
+@pytest.fixture
+async def game(score: Score) -> Game:
+    return await score.state["games"].get("demo")
+
+
+async def found(records: Records, game: Game, user: str | None, limit: int) -> list[int]:
+    ids: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        after = position_of(cursor) if cursor else None
+        page = await records.find(game, user, START, START + timedelta(minutes=4), after, limit)
+        assert len(page.sessions) <= limit
+        ids += [session.session_id.int for session in page.sessions]
+        cursor = page.next_cursor
+    return ids
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_sessions_are_found_by_time_newest_first_page_by_page(
+    score: Score, game: Game, limit: int
+) -> None:
+    records = score.state["records"]
+    assert await found(records, game, None, limit) == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert await found(records, game, "ada", limit) == [8, 6, 5, 3, 2]
+    assert await found(records, game, "nobody", limit) == []
+
+
+async def test_an_export_holds_profile_entries_results_and_audit(score: Score, game: Game) -> None:
+    await score.state["users"].put(game, "ada", ProfileIn(display_name="Ada"))
+    await score.state["moderation"].ban(game, "ada", "bot", "key-1")
+    export = await score.state["records"].export(game, "ada", None)
+    assert (export.display_name, export.ban_reason) == ("Ada", "bot")
+    assert [(entry.leaderboard, entry.season, entry.score) for entry in export.entries] == [
+        ("global", "all", 27)
+    ]
+    assert [result.score for result in export.results] == [8, 7, 5, 4, 2, 1]
+    assert bytes(export.results[0].metadata or b"") == b'{"n": 8}'
+    assert [(line.action, line.key_id) for line in export.audit] == [("ban", "key-1")]
+    assert export.next_cursor is None
+
+
+async def test_nothing_is_held_about_a_stranger(score: Score, game: Game) -> None:
+    for user in ("nobody", "not an id"):
+        with pytest.raises(LeaderboardError) as error:
+            await score.state["records"].export(game, user, None)
+        assert error.value.code == "user_not_found"
