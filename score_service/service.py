@@ -25,6 +25,7 @@ from shared.ranking import Board, Place
 log = logging.getLogger(__name__)
 
 SESSIONS = Counter("leaderboard_sessions_total", "Sessions answered, by outcome.", ["outcome"])
+_RECORDED, _REPLAYED = SESSIONS.labels("recorded"), SESSIONS.labels("replayed")
 UNAPPLIED = Counter("leaderboard_batches_unapplied_total", "Batches left to the outbox worker.")
 
 Places = dict[EntryKey, Placed]
@@ -157,7 +158,7 @@ class Sessions:
 
     async def _replay(self, submission: Submission, outcome: Outcome) -> SessionOut:
         """Answer a session that was recorded before with its entries as they are now."""
-        SESSIONS.labels("replayed").inc()
+        _REPLAYED.inc()
         session, session_id = submission.session, submission.session_id
         if outcome.voided:
             empty = [ResultOut(result.user_id, result.score, []) for result in session.results]
@@ -186,7 +187,7 @@ class Sessions:
 
 
 def _answer(submission: Submission, outcome: Outcome, batch: Batch, placed: Places) -> SessionOut:
-    SESSIONS.labels("recorded").inc()
+    _RECORDED.inc()
     results = [
         ResultOut(
             result.user_id,

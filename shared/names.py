@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from random import getrandbits
 from typing import Annotated, Any
 from uuid import UUID
@@ -35,6 +36,7 @@ is_user_id = re.compile(USER_ID_PATTERN).match
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _YEAR_10000_MS = 253_402_300_800_000
+_DAY_MS = 86_400_000
 FIRST_PERIOD = date(1970, 1, 1)
 EARLIEST_PLAYED_AT = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -49,10 +51,13 @@ def period_of(session_id: UUID) -> date:
     milliseconds = unix_ms_of(session_id)
     if milliseconds is None:
         return FIRST_PERIOD
-    if milliseconds >= _YEAR_10000_MS:
-        return date(9999, 12, 1)
-    moment = EPOCH + timedelta(milliseconds=milliseconds)
-    return date(moment.year, moment.month, 1)
+    return _month_of(min(milliseconds, _YEAR_10000_MS - 1) // _DAY_MS)
+
+
+@lru_cache(maxsize=1024)
+def _month_of(day: int) -> date:
+    """Return the first of the month of a day, counted from 1970-01-01; most ids are of few days."""
+    return date.fromordinal(FIRST_PERIOD.toordinal() + day).replace(day=1)
 
 
 def unix_ms_of(session_id: UUID) -> int | None:
