@@ -30,7 +30,10 @@ class Child:
     """
 
     def __init__(
-        self, program: Program, ready: Callable[[], Awaitable[bool]], before: Callable[[], None] | None = None
+        self,
+        program: Program,
+        ready: Callable[[], Awaitable[bool]],
+        before: Callable[[], object] | None = None,
     ) -> None:
         self.program = program
         self._ready = ready

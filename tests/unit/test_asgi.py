@@ -13,7 +13,7 @@ import pytest
 from msgspec import Meta, Struct
 from starlette.requests import ClientDisconnect
 
-from shared.asgi import Call, Endpoint, Reply
+from shared.asgi import Call, Endpoint, Reply, read_body
 from shared.errors import LeaderboardError, StoreUnavailable, invalid
 from shared.names import MAX_BODY_BYTES
 
@@ -106,6 +106,18 @@ async def test_a_body_at_the_limit_passes_and_one_past_it_does_not() -> None:
     assert (await post(fits)).status_code == 200
     reply = await post(fits + " ")
     assert (reply.status_code, reply.json()["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(("extra", "fits"), [(0, True), (1, False)])
+async def test_a_body_in_one_message_is_bounded(extra: int, fits: bool) -> None:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b" " * (MAX_BODY_BYTES + extra), "more_body": False}
+
+    if fits:
+        assert len(await read_body(receive)) == MAX_BODY_BYTES
+    else:
+        with pytest.raises(LeaderboardError, match="at most"):
+            await read_body(receive)
 
 
 async def test_a_body_in_pieces_is_bounded_too() -> None:
