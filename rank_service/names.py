@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from rank_service.index import Lookups, Names
@@ -14,6 +16,9 @@ from shared.profiles import NO_PROFILE, Kept, Who
 
 BATCH = 1_000
 """Profiles read by one statement."""
+
+GAMES = 10_000
+"""Games remembered to have no profiles; past it all are forgotten."""
 
 
 class Wanted(NamedTuple):
@@ -47,11 +52,12 @@ class Profiles:
         self._coalescer: Coalescer[Wanted, bytes] = Coalescer(
             self._fetch, batch=BATCH, queue=100 * BATCH, lanes=2
         )
+        self._plain = _Plain(pool)
 
-    async def of(self, game_id: int, user_ids: Sequence[str]) -> Named:
-        """Return the fragments of users; asks Redis first."""
-        if not user_ids:
-            return Named([], True)
+    async def of(self, game_id: int, user_ids: Sequence[str], version: bytes | None = None) -> Named:
+        """Return the fragments of users; asks Redis first, if `version` (seen just now) does not tell."""
+        if not user_ids or self._plain.holds(game_id, version):
+            return Named([NO_PROFILE] * len(user_ids), True)
         try:
             kept = await self._lookups.ask(Names(game_id, tuple(user_ids)))
         except StoreUnavailable:
@@ -62,11 +68,14 @@ class Profiles:
 
     async def complete(self, game_id: int, user_ids: Sequence[str], kept: Kept) -> Named:
         """Add to what Redis had what it had not."""
+        if self._plain.holds(game_id, kept.version):
+            return Named([NO_PROFILE if found is None else found for found in kept.fragments], True)
         return await self._rest(game_id, user_ids, kept, keep=True)
 
     async def close(self) -> None:
         """Wait for the statements under way."""
         await self._coalescer.close()
+        await self._plain.close()
 
     async def _rest(self, game_id: int, user_ids: Sequence[str], kept: Kept, *, keep: bool) -> Named:
         # All are queued before the first is awaited, so they share a statement.
@@ -92,5 +101,46 @@ class Profiles:
             if keep:
                 refills.setdefault((who.game_id, version), {})[who.user_id] = found[who]
         for (game_id, version), fragments in refills.items():
+            if version is not None and all(each == NO_PROFILE for each in fragments.values()):
+                self._plain.suspect(game_id, version)
             self._lookups.send_along(profiles.remember(game_id, version, fragments, self._ttl_ms))
         return [found[item.who] for item in wanted]
+
+
+class _Plain:
+    """Games none of whose users shows a profile: there, nobody's needs to be read, one by one.
+
+    True of a game as long as its profile version is the one seen before Postgres was asked.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._versions: dict[int, bytes | None] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def holds(self, game_id: int, version: bytes | None) -> bool:
+        """Say whether the game is known to have no profiles at this version."""
+        return version is not None and self._versions.get(game_id) == version
+
+    def suspect(self, game_id: int, version: bytes) -> None:
+        """Find out about a game, unless it is known to have profiles."""
+        if game_id in self._tasks or self._versions.get(game_id, version) is None:
+            return
+        task = asyncio.create_task(self._ask(game_id, version), name=f"profiles of game {game_id}")
+        self._tasks[game_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(game_id, None))
+
+    async def close(self) -> None:
+        """Stop finding out."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, game_id: int, version: bytes) -> None:
+        with suppress(StoreUnavailable):
+            found = await profiles.any_set(self._pool, game_id)
+            if len(self._versions) >= GAMES:
+                self._versions.clear()
+            # A game that has profiles will hardly lose all of them: it is not asked about again.
+            self._versions[game_id] = None if found else version

@@ -58,7 +58,7 @@ class Pages:
     async def _render(self, asked: View, key: tuple[str, int, int], source: Source, seen: Seen) -> Rendered:
         """Encode a page; keep it where it can be told to be current."""
         users = [row.user_id for row in seen.rows]
-        named = await self._profiles.of(asked.board.game_id, users)
+        named = await self._profiles.of(asked.board.game_id, users, seen.profile_version)
         content = encode_rows(seen.rows, named.fragments)
         digest = envelopes.digest(asked.head, content)
         page = Rendered(seen.rows, asked.head, seen.profile_version, content, digest)

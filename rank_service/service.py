@@ -52,7 +52,8 @@ class Rankings:
         if not seen.rows:
             raise _no_entry(asked, user_id)
         users = [row.user_id for row in seen.rows]
-        fragments = (await self._profiles.of(asked.board.game_id, users)).fragments
+        named = await self._profiles.of(asked.board.game_id, users, seen.profile_version)
+        fragments = named.fragments
         own = users.index(user_id)
         total = seen.stamp.total
         single = envelopes.single(user_id, seen.rows[own].place, total, fragments[own])

@@ -195,6 +195,7 @@ class RankingIndex:
         return _script("write", ranking, token, ttl, ranking.ties, HOT_PLACES, *args)
 
 
+_new = tuple.__new__
 _ORIGIN_AT = 7
 """Where the origin goes in every command: EVALSHA, sha, 4, four keys, origin, ..."""
 
@@ -238,11 +239,13 @@ def read_window(ranking: Ranking, reply: Any) -> Window | Miss:
         return Window(stamp, None)
     if len(reply) == 5:
         return Window(stamp, [])
-    users = [member_user(ranking, member) for member in reply[9::2]]
-    scores = [ranking.score(int(key)) for key in reply[10::2]]
+    prefix = PREFIX_WIDTH if ranking.ties == "first" else 0
+    users = [member[prefix:].decode() for member in reply[9::2]]
+    sign = -1 if ranking.order == "desc" else 1
+    scores = [sign * int(key) for key in reply[10::2]]
     start, better, first_rank, first_ties, last_ties = reply[4:9]
     found = places(ranking.ties, start, better, first_rank, first_ties, last_ties, scores)
-    return Window(stamp, [Row(user, place) for user, place in zip(users, found, strict=True)])
+    return Window(stamp, [_new(Row, pair) for pair in zip(users, found, strict=True)])
 
 
 def read_standing(reply: Any) -> Standing | Miss:
@@ -281,11 +284,6 @@ def read_held(user_ids: Sequence[str], reply: Any) -> Held | Miss:
 def held(reply: Any) -> bool:
     """Say whether a loaded chunk was taken, so the load lock is still ours."""
     return isinstance(reply, list) and reply[0] == b"loading"
-
-
-def member_user(ranking: Ranking, member: bytes) -> str:
-    """Return the user id inside a member of the sorted set."""
-    return member[PREFIX_WIDTH if ranking.ties == "first" else 0 :].decode()
 
 
 def _stamp(reply: list[Any]) -> Stamp:

@@ -22,7 +22,7 @@ from shared.wire import SHA, Command, Wire
 NO_PROFILE = b'"display_name":null,"country":null'
 """What an entry shows of a user who never set a profile."""
 
-_PROFILES = load_queries(Path(__file__).parent / "sql")["profiles_of_users"].sql
+_SQL = load_queries(Path(__file__).parent / "sql")
 
 
 class Kept(NamedTuple):
@@ -91,10 +91,21 @@ async def fetch(pool: Pool, users: Sequence[Who]) -> dict[Who, bytes]:
     """
     found = dict.fromkeys(users, NO_PROFILE)
     with translated():
-        rows = await pool.fetch(_PROFILES, [who.game_id for who in users], [who.user_id for who in users])
+        query = _SQL["profiles_of_users"].sql
+        rows = await pool.fetch(query, [who.game_id for who in users], [who.user_id for who in users])
     for row in rows:
         found[Who(row[0], row[1])] = fragment(row[2], row[3])
     return found
+
+
+async def any_set(pool: Pool, game_id: int) -> bool:
+    """Say whether any user of a game has a profile to show.
+
+    Raises:
+        StoreUnavailable: Postgres cannot be asked.
+    """
+    with translated():
+        return bool(await pool.fetchval(_SQL["game_has_profiles"].sql, game_id))
 
 
 def _keys(game_id: int, user_ids: Iterable[str]) -> list[str]:

