@@ -12,12 +12,14 @@ SHARED = -n $(WORKERS) --dist loadfile
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" pyproject.toml
 
+ON_POSTGRES = score or rank or index or loading or profiles or migrations or fold
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run example test test-all check format schema lock clean
+.PHONY: help run example test test-all test-postgres15 check format schema lock clean
 
 help: ## List these doors
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run ## Start everything here: Postgres, Valkey, the services, a demo game
 	@exec $(BIN)/leaderboard up
@@ -30,6 +32,11 @@ test: $(VENV)/.dev ## Run the tests (one: make test ARGS="-n0 tests/unit/test_na
 
 test-all: $(VENV)/.dev ## Run all tests, the slow ones too, and report what they cover
 	$(BIN)/python -m pytest $(SHARED) --cov --cov-report=term:skip-covered $(ARGS)
+
+test-postgres15: $(VENV)/.dev ## Run what touches Postgres on Debian's Postgres 15 (package postgresql-15)
+	pg_virtualenv -v 15 -o fsync=off -o max_connections=200 -o shared_preload_libraries=pg_stat_statements \
+		env TESTS="$(ON_POSTGRES)" sh -c 'TEST_DATABASE_URL="postgresql://$$PGUSER:$$PGPASSWORD@$$PGHOST:$$PGPORT/postgres" \
+		$(BIN)/python -m pytest -q -n $(WORKERS) tests/integration tests/properties -k "$$TESTS" $(ARGS)'
 
 check: $(VENV)/.dev ## Lint, types, import contracts, house rules
 	$(BIN)/ruff check

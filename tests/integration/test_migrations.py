@@ -16,6 +16,9 @@ from tests.support import wait_until
 
 
 def test_migrations_arrive_at_the_schema_on_record(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        if connection.info.server_version < 180_000:
+            pytest.skip("the record is as Postgres 18 tells it")
     assert dump(database_url) == SCHEMA.read_text(), "run `make schema` and look at the difference"
 
 
