@@ -135,11 +135,22 @@ class RankingIndex:
 
     def apply(self, ranking: Ranking, entries: Iterable[Entry]) -> Command:
         """Build the command that applies changed entries (an `Applied` or a `Miss`)."""
-        return self._write(ranking, "", self._idle, entries)
+        args: list[Any] = []
+        first = ranking.ties == "first"
+        for user_id, version, sort_key, tiebreak in entries:
+            prefix = f"{tiebreak:0{PREFIX_WIDTH}}" if first else ""
+            args += (user_id, version, "" if sort_key is None else sort_key, prefix)
+        return _script("write", ranking, self._idle, ranking.ties, HOT_PLACES, *args)
 
     def load(self, ranking: Ranking, token: str, entries: Iterable[Entry]) -> Command:
-        """Build the command that writes one chunk of a load (see `held`)."""
-        return self._write(ranking, token, str(LOCK_MS), entries)
+        """Build the command that writes one chunk of a load, each user once (see `held`)."""
+        args: list[Any] = []
+        first = ranking.ties == "first"
+        for user_id, version, sort_key, tiebreak in entries:
+            args += (user_id, version, "" if sort_key is None else sort_key)
+            if first:
+                args.append(f"{tiebreak:0{PREFIX_WIDTH}}")
+        return _script("load", ranking, token, LOCK_MS, ranking.ties, *args)
 
     def lookup(self, ranking: Ranking, user_ids: Sequence[str]) -> Command:
         """Build the command that finds the places of users (a `Lookup` or a `Miss`)."""
@@ -181,18 +192,6 @@ class RankingIndex:
         """Declare a load whole; False when the lock was lost meanwhile."""
         (reply,) = await self.send([_script("finish", ranking, token, self._idle)])
         return bool(reply == 1)
-
-    def _write(self, ranking: Ranking, token: str, ttl: str, entries: Iterable[Entry]) -> Command:
-        args: list[Any] = []
-        first = ranking.ties == "first"
-        for user_id, version, sort_key, tiebreak in entries:
-            args += (
-                user_id,
-                version,
-                "" if sort_key is None else sort_key,
-                f"{tiebreak:0{PREFIX_WIDTH}}" if first else "",
-            )
-        return _script("write", ranking, token, ttl, ranking.ties, HOT_PLACES, *args)
 
 
 _new = tuple.__new__

@@ -1,18 +1,14 @@
--- Write entries, fenced by version: what is not newer than the stored version is refused, so
--- writes may come late, twice or out of order, while a load runs, and the copy still converges.
--- ARGV: origin, token ('' for an apply, the lock's for a load), ttl_ms, ties, page_size,
+-- Apply changed entries, fenced by version: what is not newer than the stored version is refused, so
+-- applies may come late, twice or out of order, while a load runs, and the copy still converges.
+-- ARGV: origin, idle_ms, ties, page_size,
 --   then per user: user_id, version, sort_key ('' when hidden or deleted), prefix ('' unless ties = first).
--- Returns {status}, status miss | lost | loading, or for a ready index
+-- Returns {status}, status miss | loading, or for a ready index
 --   {'ready', token, page, count, previous_rank, rank, ties, sort_key, ...}, four values a user.
-local origin, token, ttl_ms, ties, page_size = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local origin, idle_ms, ties, page_size = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local s = open(origin)
-if not s then return {token == '' and 'miss' or 'lost'} end
+if not s then return {'miss'} end
 local status = s[1]
-if token ~= '' then
-  if status ~= 'loading' or s[2] ~= token then return {'lost'} end
-elseif status == 'ready' then
-  keep(ttl_ms)
-end
+if status == 'ready' then keep(idle_ms) end
 
 -- The score of the last place on the hot page: a change at or above it changes the page.
 local function edge()
@@ -26,7 +22,7 @@ local users = {}
 local places = {}
 
 -- 1. What is there now: all previous ranks are from before any write of this call.
-for i = 6, #ARGV, 4 do
+for i = 5, #ARGV, 4 do
   local user = {id = ARGV[i], version = ARGV[i + 1], sort_key = ARGV[i + 2], prefix = ARGV[i + 3]}
   local stored = redis.call('HGET', VERSIONS, user.id)
   if stored then
@@ -68,10 +64,14 @@ end
 if count ~= 0 then redis.call('HINCRBY', STATE, 'count', count) end
 if known ~= 0 then redis.call('HINCRBY', STATE, 'known', known) end
 -- A key that was empty a moment ago was just made, without a time to live.
-if token ~= '' or (ready and s[4] == '0') then expire(ttl_ms) end
+if ready and s[4] == '0' then expire(idle_ms) end
+if not ready and s[5] == '0' then
+  -- Should the load die, these go all the same. The lock is the loader's to prolong.
+  for _, key in ipairs({RANKING, VERSIONS, DISTINCT}) do redis.call('PEXPIRE', key, idle_ms) end
+end
 if not ready then
   -- Answers kept from Postgres while this copy loads (see `miss`) end with any apply.
-  if token == '' then redis.call('HINCRBY', STATE, 'page', 1) end
+  redis.call('HINCRBY', STATE, 'page', 1)
   return {status}
 end
 
