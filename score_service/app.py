@@ -18,9 +18,11 @@ from score_service.records import Records
 from score_service.routes import routes
 from score_service.service import Sessions
 from score_service.settings import Settings
+from score_service.status import Watcher
 from score_service.users import Users
 from score_service.worker import Housekeeping, Outbox
 from shared.boards import Games
+from shared.heartbeat import EVERY, Heart
 from shared.index import RankingIndex
 from shared.loading import Loader
 from shared.postgres import open_pool, translated
@@ -41,6 +43,7 @@ class State(TypedDict):
     users: Users
     moderation: Moderation
     records: Records
+    watcher: Watcher
     ready: Callable[[], Awaitable[None]]
 
 
@@ -100,11 +103,13 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         lanes=settings.score_lanes,
     )
     stack.push_async_callback(sessions.close)
+    heart = Heart("score_service", hints, lambda: {"sessions_waiting": sessions.waiting})
     keeping = Housekeeping(pool, history_months=settings.history_months)
     await stack.enter_async_context(repeated("drop applied outbox rows", outbox.sweep, every=0.25))
     await stack.enter_async_context(repeated("relay the outbox", outbox.relay, every=0.5))
     await stack.enter_async_context(repeated("measure the outbox", outbox.measure, every=5.0))
     await stack.enter_async_context(repeated("make partitions", keeping.make_periods, every=DAY / 4))
+    await stack.enter_async_context(repeated("beat", heart.beat, every=EVERY))
     await stack.enter_async_context(repeated("retain history", keeping.retain, every=DAY / 4))
     await stack.enter_async_context(repeated("purge entries", keeping.purge, every=10.0))
 
@@ -119,6 +124,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         definitions=Definitions(pool, games, hints),
         users=Users(pool, committer, hints),
         records=Records(pool),
+        watcher=Watcher(pool, hints, heart),
         moderation=Moderation(pool, committer, applier, history),
         ready=ready,
     )

@@ -200,6 +200,11 @@ async def _existing(call: Call) -> Game:
     return game
 
 
+async def status(call: Call) -> Reply:
+    """Answer how the whole does."""
+    return Reply(200, encode(await call.state["watcher"].look()))
+
+
 def _key_id(call: Call) -> str:
     """Return the id of the key that the gateway checked."""
     return (call.header(b"x-key-id") or b"").decode("latin-1")
@@ -221,5 +226,6 @@ def routes() -> list[BaseRoute]:
         route(f"{GAME}/users/{{user_id}}/ban", POST=ban_user, DELETE=unban_user),
         route(GAME, PUT=put_game, DELETE=archive_game),
         route("/v1/games", GET=list_games),
+        route("/v1/status", GET=status),
         *common_routes(),
     ]

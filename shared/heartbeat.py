@@ -1,0 +1,86 @@
+"""Signs of life: every process of every service says in Redis that it is there, and how it does.
+
+They serve `/v1/status` and nothing else: no decision depends on them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from shared.wire import Wire
+
+KEY = "leaderboard:alive"
+EVERY = 2.0
+"""Seconds between two signs of life."""
+
+GONE_AFTER = timedelta(seconds=10)
+"""Who has not been heard of for this long is gone."""
+
+
+class Beat(msgspec.Struct, frozen=True):
+    """What a process says of itself."""
+
+    service: str
+    instance: str
+    started_at: datetime
+    seen_at: datetime
+    facts: dict[str, float]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Beat).decode
+
+
+class Heart:
+    """Beats for one process.
+
+    Args:
+        service: the service's name.
+        wire: any connection to Redis.
+        facts: figures worth seeing at a glance, read at each beat.
+    """
+
+    def __init__(self, service: str, wire: Wire, facts: Callable[[], dict[str, float]]) -> None:
+        self._service = service
+        self._wire = wire
+        self._facts = facts
+        self._instance = f"{socket.gethostname()}:{os.getpid()}"
+        self._started_at = datetime.now(UTC)
+
+    def now(self) -> Beat:
+        """Return what this process would say now."""
+        return Beat(self._service, self._instance, self._started_at, datetime.now(UTC), self._facts())
+
+    async def beat(self) -> None:
+        """Say that this process is here.
+
+        Raises:
+            StoreUnavailable: Redis cannot be reached.
+        """
+        await _run(self._wire, ("HSET", KEY, f"{self._service}/{self._instance}", _encode(self.now())))
+
+
+async def alive(wire: Wire) -> list[Beat]:
+    """Return who has been heard of lately, by service and instance; the others are forgotten.
+
+    Raises:
+        StoreUnavailable: Redis cannot be reached.
+    """
+    found = await _run(wire, ("HVALS", KEY))
+    beats = [_decode(value) for value in found] if isinstance(found, list) else []
+    fresh = datetime.now(UTC) - GONE_AFTER
+    if gone := [f"{beat.service}/{beat.instance}" for beat in beats if beat.seen_at < fresh]:
+        await _run(wire, ("HDEL", KEY, *gone))
+    return sorted((b for b in beats if b.seen_at >= fresh), key=lambda b: (b.service, b.instance))
+
+
+async def _run(wire: Wire, command: tuple[Any, ...]) -> Any:
+    identity = await wire.connect()
+    (reply,) = await wire.round_trip(identity, [command])
+    return reply
