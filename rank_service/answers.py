@@ -11,6 +11,7 @@ from prometheus_client import Counter
 from rank_service.fallback import Fallback
 from rank_service.index import Lookups
 from rank_service.questions import Answer, Question
+from rank_service.shelf import Shelf
 from shared.errors import StoreUnavailable
 from shared.index import Miss
 from shared.loading import Loader
@@ -22,8 +23,9 @@ MISSES = Counter("leaderboard_rank_misses_total", "Questions the index could not
 class Answers:
     """Asks the index; where it cannot answer, starts its load and asks Postgres."""
 
-    def __init__(self, lookups: Lookups, fallback: Fallback, loader: Loader) -> None:
+    def __init__(self, lookups: Lookups, shelf: Shelf, fallback: Fallback, loader: Loader) -> None:
         self._lookups = lookups
+        self._shelf = shelf
         self._fallback = fallback
         self._loader = loader
         self.behind: Container[str] = ()
@@ -38,6 +40,7 @@ class Answers:
             TimeoutError: not by `deadline` (a moment of the loop's clock).
         """
         ranking = question.ranking
+        version = ""
         if ranking.keys[0] not in self.behind:
             try:
                 answer = await self._lookups.ask(question)
@@ -49,5 +52,16 @@ class Answers:
                 MISSES.labels(answer.status).inc()
                 if answer.status == "miss":
                     self._loader.start(ranking)
+                version = answer.version
         async with asyncio.timeout_at(deadline):
-            return "database", await self._fallback.ask(question)
+            return "database", await self._from_postgres(question, version)
+
+    async def _from_postgres(self, question: Question, version: str) -> Answer:
+        """Ask Postgres, unless it has answered this very question at this version of the loading copy."""
+        if not version:
+            return await self._fallback.ask(question)
+        answer = await self._shelf.find(question, version)
+        if answer is None:
+            answer = await self._fallback.ask(question)
+            self._shelf.keep(question, version, answer)
+        return answer

@@ -22,6 +22,7 @@ from rank_service.routes import routes
 from rank_service.rules import Views
 from rank_service.service import Rankings
 from rank_service.settings import Settings
+from rank_service.shelf import Shelf
 from rank_service.standings import Standings
 from rank_service.store import Store
 from rank_service.users import Users
@@ -111,7 +112,9 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     stack.push_async_callback(fallback.close)
     profiles = Profiles(lookups, pool, ttl_ms=settings.profile_ttl_ms)
     stack.push_async_callback(profiles.close)
-    answers = Answers(lookups, fallback, loader)
+    shelf = Shelf(lookup_index, lookups, queue=settings.rank_queue)
+    stack.push_async_callback(shelf.close)
+    answers = Answers(lookups, shelf, fallback, loader)
     views = Views()
     pages = Pages(answers, profiles)
     live = Live(pages, lambda: Watch(answers, profiles), most=settings.rank_streams)

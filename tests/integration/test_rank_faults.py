@@ -16,8 +16,9 @@ from rank_service.questions import Page, Places, Stood
 from rank_service.store import Store
 from shared import profiles
 from shared.errors import LeaderboardError
+from shared.index import RankingIndex
 from shared.names import leaderboard_key
-from shared.postgres import Pool
+from shared.postgres import IDENTITY, Pool
 from shared.ranking import Board
 from shared.wire import Wire
 from tests.proxy import wire
@@ -266,4 +267,25 @@ async def test_a_new_name_is_read_at_once(
             assert (await rank.get(TOP))["entries"][0]["display_name"] == name
             assert (await rank.get(ADA))["entry"]["display_name"] == name
             assert (await rank.get(f"{ADA}/around"))["entry"]["display_name"] == name
+    await connection.close()
+
+
+async def test_while_loading_an_answer_is_kept_until_the_next_apply(
+    pool: Pool, database_url: str, redis_url: str, board: Board
+) -> None:
+    connection = Wire(redis_url, timeout=1)
+    async with rank_service(database_url, redis_url) as rank:
+        index = RankingIndex(connection, idle_ms=60_000)
+        index.database_identity = await pool.fetchval(IDENTITY)
+        assert (await index.begin(board.ranking(0)))[0] == "mine"  # and never finished
+        paths = [TOP, ADA, f"{ADA}/around", "/leaderboards/global/rank?score=1"]
+        paths.append("/leaderboards/global/distribution")
+        first = [await rank.get(path) for path in paths]
+        again = [await rank.get(path) for path in paths]
+        assert [answer["source"] for answer in first] == ["database"] * len(paths)
+        assert again == first, "the moment it is as of included"
+        entries = await put_entries(pool, board, [("bob", 9)])
+        await index.send([index.apply(board.ranking(0), entries)])
+        assert (await rank.get(TOP))["entries"][0]["user_id"] == "bob"
+        assert (await rank.get(ADA))["entry"]["rank"] == 2
     await connection.close()

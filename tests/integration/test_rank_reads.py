@@ -250,9 +250,7 @@ async def test_a_method_that_is_not_offered(pool: Pool, rank: Rank, method: str,
     assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed")
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/games/demo/leaderboards/x/y", "/v1/games/demo/"]
-)
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/games/demo/leaderboards/x/y", "/v1/games/demo/"])
 async def test_a_path_that_leads_nowhere(rank: Rank, path: str) -> None:
     reply = await rank.client.get(path)
     assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
