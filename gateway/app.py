@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from gateway.service import Gateway
 from gateway.settings import Settings
 from gateway.upstream import Upstream
 from shared.supervise import repeated
+from shared.tuning import settle_down
 
 
 class State(TypedDict):
@@ -65,7 +67,12 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
     stack.push_async_callback(gateway.tick)
     await stack.enter_async_context(repeated("tick", gateway.tick, every=0.25))
     await stack.enter_async_context(serve_internal(gateway))
-    await asyncio.sleep(0)  # let the first look-ups begin before the first request
+    for upstream in upstreams.values():
+        # A name that does not resolve yet is looked up again and again by the job above.
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(1.0):
+                await upstream.resolve()
+    settle_down()
     return State(gateway=gateway)
 
 

@@ -372,3 +372,5 @@ class Door(asyncio.Protocol):
             self.transport.abort()
         elif not self._inbox and self._request is None:
             self.transport.close()
+        for request in self._inbox:
+            request.keep_alive = False

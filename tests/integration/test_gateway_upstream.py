@@ -207,11 +207,19 @@ def test_a_late_answer_is_a_504_and_the_service_is_told_the_deadline(
 
 
 def test_a_client_that_goes_away_ends_the_work(gateway: Gateway, service: Service) -> None:
-    service.answer = never
+    ended = threading.Event()
+
+    async def work(_: bytes, __: asyncio.StreamWriter) -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.set()
+
+    service.answer = work
     with gateway.client() as client:
         client.send(gateway.request("GET", TOP))
         wait_for(lambda: service.seen)
-    wait_for(lambda: service.closed, timeout=0.5)
+    assert ended.wait(0.5), "sooner than its deadline"
 
 
 def test_a_slow_head_is_cut(gateway: Gateway) -> None:
@@ -304,6 +312,28 @@ def test_a_service_that_hangs_is_left_alone_until_it_answers_again(tmp_path: Pat
         assert statuses == [504, 504, 504, 504, 504, 503]
         rank.answer = answer_ok
         wait_for(lambda: gateway.call("GET", TOP).status == 200, timeout=3)
+
+
+def test_what_was_accepted_is_finished_when_the_gateway_stops(tmp_path: Path) -> None:
+    with Service() as rank, running_gateway(tmp_path, RANK_URL=rank.url) as gateway:
+        release = threading.Event()
+
+        async def held(_: bytes, writer: asyncio.StreamWriter) -> None:
+            await asyncio.to_thread(release.wait)
+            writer.write(OK)
+
+        rank.answer = held
+        with gateway.client() as client, gateway.client() as idle:
+            client.send(gateway.request("GET", TOP))
+            wait_for(lambda: rank.seen)
+            gateway.process.terminate()
+            assert idle.is_closed()
+            release.set()
+            reply = client.reply()
+            assert reply is not None
+            assert (reply.status, reply.headers["connection"]) == (200, "close")
+            assert client.is_closed()
+        assert gateway.process.wait(3) is not None
 
 
 def test_requests_past_every_bound_are_turned_away(tmp_path: Path) -> None:
