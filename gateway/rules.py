@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from shared.errors import LeaderboardError
 
@@ -75,19 +75,22 @@ is_key_scheme = re.compile(
 def plain_path(path: bytes) -> bytes | None:
     """Return a path in the one spelling that gateway and services agree on, or None.
 
-    Ids have a small alphabet, so nothing needs percent-encoding. A path that is encoded all the same
-    is decoded once and sent on decoded; one that then holds a slash, a dot segment or anything else
-    no id can hold (`%2F`, `%2e%2e`, `%00`) is not a path of ours.
+    Ids have a small alphabet, so nothing needs percent-encoding. Any other path is decoded once and
+    written anew, so that both read the same segments: what cannot be an id goes on encoded, for the
+    service to say so; what could be read as other segments (`%2F`, `%252F`, `%2e%2e`, `\\`) is no path.
     """
-    if b"%" in path:
-        path = b"/".join(_decoded(part) for part in path.split(b"/"))
-    return path if is_plain_path(path) else None
+    if is_plain_path(path):
+        return path
+    segments = [_rewritten(part) for part in path.split(b"/")[1:]]
+    return b"/" + b"/".join(segments) if path.startswith(b"/") and all(segments) else None
 
 
-def _decoded(part: bytes) -> bytes:
+def _rewritten(part: bytes) -> bytes:
+    """Return a segment in its one spelling, or nothing when it is none or may be more than one."""
     plain = unquote_to_bytes(part)
-    # An encoded slash would move the boundary between segments; let it fail the pattern instead.
-    return plain.replace(b"/", b"%")
+    if plain in (b".", b"..") or not plain.isascii() or any(byte in plain for byte in b"/\\%"):
+        return b""
+    return quote(plain, safe=":@").encode()
 
 
 def status_line(status: int) -> bytes:
