@@ -38,6 +38,9 @@ LISTENERS = Gauge("leaderboard_stream_listeners", "Open event streams.")
 DROPPED = Counter("leaderboard_stream_dropped_total", "Streams ended because their reader was too slow.")
 PAGES = Counter("leaderboard_stream_pages_total", "Snapshots computed for streams.")
 
+ChannelKey = tuple[str, str, str, int]
+"""Game, leaderboard, season, limit."""
+
 Find = Callable[[], Coroutine[Any, Any, View]]
 
 
@@ -206,7 +209,7 @@ class Live:
         self._watches = watches
         self._most = most
         self._open = 0
-        self._channels: dict[tuple[str, str, str, int], Channel] = {}
+        self._channels: dict[ChannelKey, Channel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
 
@@ -216,9 +219,10 @@ class Live:
             raise LeaderboardError("overloaded", "too many streams are open", retry_after=5)
 
     async def serve(
-        self, key: tuple[str, str, str, int], find: Find, listener: Listener, receive: Receive
+        self, key: ChannelKey, find: Find, user_id: str, seen: bytes, receive: Receive, send: Send
     ) -> None:
-        """Send events until the reader leaves; `key` is game, leaderboard, season and limit."""
+        """Send events until the reader leaves."""
+        listener = Listener(send, user_id, seen)
         channel = self._channels.get(key)
         if channel is None:
             channel = self._channels[key] = Channel(self._pages, self._watches(), find, key[3])
@@ -273,7 +277,7 @@ class Live:
             return False
         return True
 
-    def _keep_running(self, key: tuple[str, str, str, int], channel: Channel) -> None:
+    def _keep_running(self, key: ChannelKey, channel: Channel) -> None:
         if not channel.running:
             channel.running = True
             task = asyncio.create_task(channel.run(), name=f"stream {'/'.join(key[:3])}")

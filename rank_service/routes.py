@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rank_service.envelopes import Body
-from rank_service.live import Listener, Live
+from rank_service.live import Live
 from rank_service.rules import View, Views
 from rank_service.service import Rankings
 from rank_service.standings import Standings
@@ -220,11 +221,7 @@ async def stream(call: Call) -> Stream:
     key = (params["game"], params["leaderboard"], wanted.season, wanted.limit)
     seen = call.header(b"last-event-id") or b""
 
-    async def run(receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": EVENT_STREAM})
-        await live.serve(key, find, Listener(send, wanted.user_id, seen), receive)
-
-    return run
+    return Stream(EVENT_STREAM, partial(live.serve, key, find, wanted.user_id, seen))
 
 
 async def export(call: Call) -> Stream:
@@ -236,13 +233,12 @@ async def export(call: Call) -> Stream:
     lines = standings.open(asked)
 
     async def run(_: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": NDJSON})
         async with lines as chunks:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    return run
+    return Stream(NDJSON, run)
 
 
 async def healthz(_: Call) -> Reply:
@@ -296,7 +292,11 @@ def matches(known: bytes, etag: bytes) -> bool:
     )
 
 
-Stream = Callable[[Receive, Send], Awaitable[None]]
+class Stream(NamedTuple):
+    """An answer without an end: its headers, and what sends the rest."""
+
+    headers: Headers
+    run: Callable[[Receive, Send], Awaitable[None]]
 
 
 class Streaming:
@@ -309,6 +309,12 @@ class Streaming:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        stream = await self._begin(scope, receive, send)
+        if stream is not None:
+            await send({"type": "http.response.start", "status": 200, "headers": stream.headers})
+            await stream.run(receive, send)
+
+    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> Stream | None:
         ready: list[Stream] = []
 
         async def handler(call: Call) -> Reply:
@@ -320,8 +326,7 @@ class Streaming:
                 await send(message)
 
         await Endpoint(handler)(scope, receive, send_problem)
-        for stream in ready:
-            await stream(receive, send)
+        return ready[0] if ready else None
 
 
 class Methods:
@@ -332,9 +337,10 @@ class Methods:
     def __init__(self, table: dict[str, ASGIApp]) -> None:
         self._table = table
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        await self._table.get(scope["method"], _NOT_THIS_WAY)(scope, receive, send)
+        # Not a coroutine of its own: ten thousand streams would each hold its frame.
+        return self._table.get(scope["method"], _NOT_THIS_WAY)(scope, receive, send)
 
 
 _NOT_THIS_WAY = Endpoint(not_this_way)
