@@ -8,6 +8,8 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -20,21 +22,27 @@ from tests.support import wait_until
 NAMES = {"GATEWAY", "SCORE", "RANK", "POSTGRES", "REDIS"}
 
 
-def up(folder: Path, **environ: str) -> subprocess.Popen[str]:
-    """Start `leaderboard up`, its output in a pipe."""
-    return subprocess.Popen(
+@contextmanager
+def up(folder: Path, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `leaderboard up`, its output in a pipe; what is left of it at the end is killed."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "deploy.cli", "up"],
         env={**surroundings(), "LOCAL_DATA_DIR": str(folder), **environ},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def refused(folder: Path, **environ: str) -> str:
     """Return what `leaderboard up` says when it does not start."""
-    process = up(folder, **environ)
-    output, _ = process.communicate(timeout=30)
+    with up(folder, **environ) as process:
+        output, _ = process.communicate(timeout=30)
     assert process.returncode == 1
     return output
 
@@ -114,22 +122,21 @@ async def test_what_was_recorded_is_there_after_a_restart(tmp_path: Path) -> Non
 async def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("only Linux tells children that their parent died")
-    process = up(tmp_path)
-    await wait_until((tmp_path / "local.env").exists, timeout=30)
-    values = Stack(tmp_path, 0, 0)
-    pids = [values.pid(name) for name in NAMES]
-    process.kill()
-    process.communicate(timeout=5)
+    with up(tmp_path) as process:
+        await wait_until((tmp_path / "local.env").exists, timeout=30)
+        values = Stack(tmp_path, 0, 0)
+        pids = [values.pid(name) for name in NAMES]
+        process.kill()
     with running_stack(tmp_path):
         assert not any(map(alive, pids))
 
 
 async def test_ctrl_c_while_starting_stops_everything(tmp_path: Path) -> None:
-    process = up(tmp_path)
-    await wait_until((tmp_path / "postgres" / "postmaster.pid").exists, timeout=30)
-    pid = int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
+    with up(tmp_path) as process:
+        await wait_until((tmp_path / "postgres" / "postmaster.pid").exists, timeout=30)
+        pid = int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert output.rstrip().endswith("stopped")
     assert not alive(pid)
