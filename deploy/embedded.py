@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -42,6 +43,9 @@ THROW_AWAY = {
     "timezone": "Asia/Kathmandu",
 }
 """Settings for tests: as quick as can be, worth nothing after a crash of the machine."""
+
+
+BELOW_EPHEMERAL = range(15_000, 32_000)
 
 
 def _package(name: str) -> Path:
@@ -231,9 +235,21 @@ class Valkey:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on; all are held until all are known, so they differ."""
+    """Return ports nobody listens on; all are held until all are known, so they differ.
+
+    They lie below what systems hand out to outgoing connections (32768 and up on Linux, 49152 on
+    macOS): such a connection could take the port between now and the start of its server.
+
+    Raises:
+        ProgramFailed: no free ports were found.
+    """
+    found: list[int] = []
     with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for port in random.sample(BELOW_EPHEMERAL, 50 + count):
+            listener = held.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                listener.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise ProgramFailed(f"no {count} free ports on 127.0.0.1")

@@ -30,10 +30,12 @@ from rank_service.watch import Watch
 from rank_service.worker import Lateness, Listening
 from shared.boards import Games
 from shared.errors import StoreUnavailable
+from shared.heartbeat import EVERY, Heart
 from shared.index import RankingIndex
 from shared.loading import Loader
 from shared.postgres import Pool, open_pool, translated
 from shared.supervise import repeated
+from shared.tuning import settle_down
 from shared.wire import Wire
 
 LOAD_TIMEOUT = 5.0
@@ -72,6 +74,7 @@ class App(Router):
     async def _lifespan_of(self, _: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
             state = await open_state(self._settings, stack)
+            settle_down()
             self._live = state["live"]
             yield state
 
@@ -119,7 +122,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     pages = Pages(answers, profiles)
     live = Live(pages, lambda: Watch(answers, profiles), most=settings.rank_streams)
     stack.push_async_callback(live.close)
-    await _start_jobs(settings, stack, Jobs(load_index, pool, games, lookups, answers, live))
+    await _start_jobs(settings, stack, Jobs(load_index, pool, games, lookups, answers, live, wires[1]))
     return State(
         games=games,
         answers=answers,
@@ -144,6 +147,7 @@ class Jobs:
     lookups: Lookups
     answers: Answers
     live: Live
+    wire: Wire
 
 
 async def _start_jobs(settings: Settings, stack: AsyncExitStack, on: Jobs) -> None:
@@ -151,6 +155,8 @@ async def _start_jobs(settings: Settings, stack: AsyncExitStack, on: Jobs) -> No
     lateness = Lateness(on.pool, on.answers)
     auditor = Auditor(on.index, on.pool, lambda: on.lookups.used)
     audit_every = settings.rank_audit_ms / 1000
+    heart = Heart("rank_service", on.wire, lambda: {"streams": on.live.open})
+    await stack.enter_async_context(repeated("beat", heart.beat, every=EVERY))
     await stack.enter_async_context(repeated("listen to events", listening.listen, every=0.2))
     await stack.enter_async_context(repeated("look for late writes", lateness.look, every=0.4))
     await stack.enter_async_context(repeated("audit the index", auditor.step, every=audit_every))

@@ -213,6 +213,11 @@ class Live:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
 
+    @property
+    def open(self) -> int:
+        """How many streams are open."""
+        return self._open
+
     def check(self) -> None:
         """Raise `overloaded` when there is no room for another stream."""
         if self._ending or self._open >= self._most:

@@ -8,9 +8,8 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from rank_service.envelopes import Body
 from rank_service.live import Live
@@ -18,13 +17,13 @@ from rank_service.rules import View, Views
 from rank_service.service import Rankings
 from rank_service.standings import Standings
 from rank_service.users import Users
-from shared.asgi import JSON, Call, Endpoint, Handler, Headers, Reply
+from shared.asgi import JSON, Call, Endpoint, Headers, Reply
 from shared.boards import Game, Games
 from shared.cursors import position_of
-from shared.errors import LeaderboardError
 from shared.messages import Request
 from shared.names import Score, UserId
 from shared.ranking import Board
+from shared.routing import Methods, common_routes, route
 
 Season = Annotated[str, Meta(max_length=64)]
 
@@ -241,32 +240,6 @@ async def export(call: Call) -> Stream:
     return Stream(NDJSON, run)
 
 
-async def healthz(_: Call) -> Reply:
-    """Say that the process is alive."""
-    return Reply(200, b'{"status":"ok"}')
-
-
-async def readyz(call: Call) -> Reply:
-    """Say whether reads can be answered: one of the two stores is enough."""
-    await call.state["ready"]()
-    return Reply(200, b'{"status":"ready"}')
-
-
-async def metrics(_: Call) -> Reply:
-    """Answer the metrics of this process in Prometheus' text format."""
-    return Reply(200, generate_latest(), [(b"content-type", CONTENT_TYPE_LATEST.encode())])
-
-
-async def nothing_here(_: Call) -> Reply:
-    """Answer for every path that is not a route."""
-    raise LeaderboardError("not_found", "there is nothing at this path")
-
-
-async def not_this_way(call: Call) -> Reply:
-    """Answer for a method a route does not have."""
-    raise LeaderboardError("method_not_allowed", f"{call.scope['method']} is not allowed here")
-
-
 async def _game(call: Call) -> Game:
     games: Games = call.state["games"]
     return await games.get(call.params["game"])
@@ -329,22 +302,6 @@ class Streaming:
         return ready[0] if ready else None
 
 
-class Methods:
-    """The handlers of one path by method; any other method is a 405."""
-
-    __slots__ = ("_table",)
-
-    def __init__(self, table: dict[str, ASGIApp]) -> None:
-        self._table = table
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer one request."""
-        # Not a coroutine of its own: ten thousand streams would each hold its frame.
-        return self._table.get(scope["method"], _NOT_THIS_WAY)(scope, receive, send)
-
-
-_NOT_THIS_WAY = Endpoint(not_this_way)
-
 GAME = "/v1/games/{game}"
 BOARD = f"{GAME}/leaderboards/{{leaderboard}}"
 
@@ -352,27 +309,19 @@ BOARD = f"{GAME}/leaderboards/{{leaderboard}}"
 def routes() -> list[BaseRoute]:
     """Return the routes, the hot ones first."""
     return [
-        _get(f"{BOARD}/users/{{user_id}}", entry),
-        _get(f"{BOARD}/top", top),
-        _get(f"{BOARD}/users/{{user_id}}/around", around),
-        Route(f"{BOARD}/lookup", Methods({"POST": Endpoint(lookup)})),
+        route(f"{BOARD}/users/{{user_id}}", GET=entry),
+        route(f"{BOARD}/top", GET=top),
+        route(f"{BOARD}/users/{{user_id}}/around", GET=around),
+        route(f"{BOARD}/lookup", POST=lookup),
         Route(f"{BOARD}/stream", Methods({"GET": Streaming(stream)})),
         Route(f"{BOARD}/export", Methods({"GET": Streaming(export)})),
-        _get(f"{BOARD}/rank", what_if),
-        _get(f"{BOARD}/distribution", distribution),
-        _get(f"{BOARD}/seasons", seasons),
-        _get(BOARD, leaderboard),
-        _get(f"{GAME}/leaderboards", list_leaderboards),
-        _get(f"{GAME}/users/{{user_id}}/sessions", user_sessions),
-        _get(f"{GAME}/users/{{user_id}}", user),
-        _get(f"{GAME}/users", search_users),
-        _get("/healthz", healthz),
-        _get("/readyz", readyz),
-        _get("/metrics", metrics),
-        Route("/{path:path}", Endpoint(nothing_here)),
+        route(f"{BOARD}/rank", GET=what_if),
+        route(f"{BOARD}/distribution", GET=distribution),
+        route(f"{BOARD}/seasons", GET=seasons),
+        route(BOARD, GET=leaderboard),
+        route(f"{GAME}/leaderboards", GET=list_leaderboards),
+        route(f"{GAME}/users/{{user_id}}/sessions", GET=user_sessions),
+        route(f"{GAME}/users/{{user_id}}", GET=user),
+        route(f"{GAME}/users", GET=search_users),
+        *common_routes(),
     ]
-
-
-def _get(path: str, handler: Handler) -> Route:
-    endpoint = Endpoint(handler)
-    return Route(path, Methods({"GET": endpoint, "HEAD": endpoint}))

@@ -28,6 +28,9 @@ Headers = list[tuple[bytes, bytes]]
 T = TypeVar("T")
 Q = TypeVar("Q", bound=msgspec.Struct)
 
+BODILESS = (204, 304)
+"""Statuses whose answers have no body and, of ours, no content-length (RFC 9110, 8.6)."""
+
 JSON = (b"content-type", b"application/json")
 PROBLEM = (b"content-type", b"application/problem+json")
 DEFAULT_DEADLINE = 10.0
@@ -215,7 +218,9 @@ def problem(error: LeaderboardError, request_id: str) -> Reply:
 
 async def send_reply(send: Send, reply: Reply, *, head_only: bool = False) -> None:
     """Send a whole answer in two ASGI messages."""
-    headers = [*reply.headers, (b"content-length", str(len(reply.body)).encode())]
+    headers = reply.headers
+    if reply.status not in BODILESS:
+        headers = [*headers, (b"content-length", str(len(reply.body)).encode())]
     start: Message = {"type": "http.response.start", "status": reply.status, "headers": headers}
     await send(start)
     await send({"type": "http.response.body", "body": b"" if head_only else reply.body})

@@ -2,7 +2,7 @@
 
 ASGI sends a head and a body as two messages and uvicorn writes each to the socket at once: two
 system calls, two packets, two wake-ups of the reader. Here, what is written in one turn of the
-event loop leaves together at its end. Measured: 12.8k -> 15.2k requests/s of a constant answer.
+event loop leaves together at its end.
 """
 
 from __future__ import annotations

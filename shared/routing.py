@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.asgi import Call, Endpoint, Handler, Reply
 from shared.errors import LeaderboardError
@@ -15,17 +17,21 @@ class Methods:
 
     __slots__ = ("_table",)
 
-    def __init__(self, table: dict[str, Handler]) -> None:
-        self._table = {method: Endpoint(handler) for method, handler in table.items()}
+    def __init__(self, table: dict[str, ASGIApp]) -> None:
+        self._table = table
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request."""
-        await self._table.get(scope["method"], _NOT_THIS_WAY)(scope, receive, send)
+        # Not a coroutine of its own: ten thousand streams would each hold its frame.
+        return self._table.get(scope["method"], _NOT_THIS_WAY)(scope, receive, send)
 
 
 def route(path: str, **handlers: Handler) -> Route:
-    """Build the route of one path: `route("/x", GET=read, PUT=write)`."""
-    return Route(path, Methods(handlers))
+    """Build the route of one path: `route("/x", GET=read, PUT=write)`; what has GET has HEAD."""
+    table: dict[str, ASGIApp] = {method: Endpoint(handler) for method, handler in handlers.items()}
+    if "GET" in table:
+        table["HEAD"] = table["GET"]
+    return Route(path, Methods(table))
 
 
 async def _not_this_way(call: Call) -> Reply:
