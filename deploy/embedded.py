@@ -231,7 +231,7 @@ class Valkey:
 
     def url(self, database: int = 0) -> str:
         """Return the URL of one of its databases."""
-        return f"redis://:{quote(self.password, safe='')}@127.0.0.1:{self.port}/{database}"
+        return f"redis://default:{quote(self.password, safe='')}@127.0.0.1:{self.port}/{database}"
 
 
 def free_ports(count: int) -> list[int]:
