@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from msgspec import UNSET
 from prometheus_client import Counter
 
 from score_service import rules
@@ -30,6 +31,7 @@ UNAPPLIED = Counter("leaderboard_batches_unapplied_total", "Batches left to the 
 
 Places = dict[EntryKey, Placed]
 Committed = tuple[Submission, Outcome]
+Standings = dict[EntryKey, tuple[int, Place | None]]
 
 
 class Sessions:
@@ -85,13 +87,12 @@ class Sessions:
         submission.future = future = self._commits.get(submission)
         timer = future.get_loop().call_at(deadline, _expire, future)
         try:
-            outcome, placed = await future
+            outcome, found = await future
         finally:
             timer.cancel()
         if outcome.batch is not None:
-            return _answer(submission, outcome, outcome.batch, placed), False
-        async with asyncio.timeout_at(deadline):
-            return await self._replay(submission, outcome), outcome.replayed
+            return _answer(submission, outcome, outcome.batch, found), False
+        return _replay(submission, outcome, found), outcome.replayed
 
     async def close(self) -> None:
         """Commit and apply what was accepted."""
@@ -102,19 +103,23 @@ class Sessions:
     async def _flush(self, submissions: Sequence[Submission]) -> Sequence[Any]:
         results: list[Any] = list(await self._committer.commit(submissions))
         batches: dict[int, list[Committed]] = {}
+        replays: list[Committed] = []
         for i, (submission, result) in enumerate(zip(submissions, results, strict=True)):
             if isinstance(result, Outcome):
-                if result.batch is None:
-                    results[i] = (result, {})
-                else:
-                    batches.setdefault(id(result.batch), []).append((submission, result))
-                    results[i] = LATER
+                group = replays if result.batch is None else batches.setdefault(id(result.batch), [])
+                group.append((submission, result))
+                results[i] = LATER
+        # Applied, or looked up, while the next batch commits; then the sessions of this one are answered.
         for committed in batches.values():
-            # Applied while the next batch commits; then the sessions of this one are answered.
-            task = asyncio.create_task(self._settle(committed), name="apply")
-            self._applies.add(task)
-            task.add_done_callback(self._applies.discard)
+            self._keep(self._settle(committed))
+        if replays:
+            self._keep(self._settle_replays(replays))
         return results
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="settle a batch")
+        self._applies.add(task)
+        task.add_done_callback(self._applies.discard)
 
     async def _settle(self, committed: list[Committed]) -> None:
         """Apply a batch, then give its sessions their outcomes."""
@@ -127,8 +132,34 @@ class Sessions:
             log.exception("a batch could not be applied")
             placed = {}
         for submission, outcome in committed:
-            if submission.future is not None and not submission.future.done():
-                submission.future.set_result((outcome, placed))
+            _give(submission, (outcome, placed))
+
+    async def _settle_replays(self, replays: list[Committed]) -> None:
+        """Look up the entries of sessions that were recorded before, all at once, and give them out."""
+        found: Standings | BaseException
+        try:
+            found = await self._standings(replays)
+        except Exception as error:  # noqa: BLE001  every caller learns of it
+            found = error
+        for submission, outcome in replays:
+            _give(submission, found if isinstance(found, BaseException) else (outcome, found))
+
+    async def _standings(self, replays: list[Committed]) -> Standings:
+        keys: dict[EntryKey, None] = {}
+        for submission, outcome in replays:
+            if not outcome.voided:
+                game = await self._games.get(submission.game.game)
+                mode = submission.session.mode
+                outcome.boards = [board for board in game.boards.values() if board.counts(mode)]
+                for board in outcome.boards:
+                    ranking = board.ranking(0)
+                    keys.update(dict.fromkeys((ranking, r.user_id) for r in submission.session.results))
+        scores = await self._history.scores(list(keys))
+        try:
+            places = await self._applier.places(scores)
+        except StoreUnavailable:
+            places = {}
+        return {key: (score, places.get(key)) for key, score in scores.items()}
 
     async def _apply(self, batch: Batch) -> Places:
         try:
@@ -155,35 +186,6 @@ class Sessions:
             for key, place in found.items()
             if entries[key].is_new
         }
-
-    async def _replay(self, submission: Submission, outcome: Outcome) -> SessionOut:
-        """Answer a session that was recorded before with its entries as they are now."""
-        _REPLAYED.inc()
-        session, session_id = submission.session, submission.session_id
-        if outcome.voided:
-            empty = [ResultOut(result.user_id, result.score, []) for result in session.results]
-            return SessionOut(session_id, outcome.played_at, empty, voided=True)
-        game = await self._games.get(submission.game.game)
-        boards = [board for board in game.boards.values() if board.counts(session.mode)]
-        keys = [(board.ranking(0), result.user_id) for board in boards for result in session.results]
-        scores = await self._history.scores(keys)
-        try:
-            places = await self._applier.places(scores)
-        except StoreUnavailable:
-            places = {}
-        results = [
-            ResultOut(
-                result.user_id,
-                result.score,
-                [
-                    _standing(board, score, places.get(key))
-                    for board in boards
-                    if (score := scores.get(key := (board.ranking(0), result.user_id))) is not None
-                ],
-            )
-            for result in session.results
-        ]
-        return SessionOut(session_id, outcome.played_at, results)
 
 
 def _answer(submission: Submission, outcome: Outcome, batch: Batch, placed: Places) -> SessionOut:
@@ -212,10 +214,39 @@ def _change(board: Board, user_id: str, batch: Batch, placed: Places) -> EntryCh
     )
 
 
+def _replay(submission: Submission, outcome: Outcome, standings: Standings) -> SessionOut:
+    """Answer a session that was recorded before with its entries as they are now; a void one with none."""
+    _REPLAYED.inc()
+    results = [
+        ResultOut(
+            result.user_id,
+            result.score,
+            [
+                _standing(board, *standings[key])
+                for board in outcome.boards
+                if (key := (board.ranking(0), result.user_id)) in standings
+            ],
+        )
+        for result in submission.session.results
+    ]
+    voided = True if outcome.voided else UNSET
+    return SessionOut(submission.session_id, outcome.played_at, results, voided)
+
+
 def _standing(board: Board, score: int, place: Place | None) -> EntryChange:
     if place is None:
         return EntryChange(board.leaderboard, season_id(0), score, None, None, None)
     return EntryChange(board.leaderboard, season_id(0), place.score, place.rank, place.rank, place.ties)
+
+
+def _give(submission: Submission, outcome: Any) -> None:
+    future = submission.future
+    if future is None or future.done():
+        return
+    if isinstance(outcome, BaseException):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def _expire(future: asyncio.Future[Any]) -> None:
