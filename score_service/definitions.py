@@ -13,7 +13,7 @@ import asyncpg
 from score_service.store import SQL
 from shared.boards import Game, Games
 from shared.errors import LeaderboardError, StoreUnavailable, invalid, not_found
-from shared.events import CHANNEL, RulesChanged, encode
+from shared.events import RulesChanged, publish
 from shared.messages import GameIn, GameOut, LeaderboardIn, LeaderboardOut
 from shared.names import MAX_SCORE, clean, is_slug
 from shared.postgres import Connection, Pool, translated
@@ -146,7 +146,7 @@ class Definitions:
         self._games.forget(game)
         try:
             identity = await self._wire.connect()
-            await self._wire.round_trip(identity, [("PUBLISH", CHANNEL, encode(RulesChanged(game)))])
+            await self._wire.round_trip(identity, [publish(RulesChanged(game))])
         except StoreUnavailable as error:
             log.warning("a change of rules was not published: %s", error, extra={"game": game})
 

@@ -8,11 +8,10 @@ from functools import partial
 
 from score_service.committer import EntryKey
 from score_service.store import EntryRow
-from shared import events
+from shared.events import publish_entries
 from shared.index import Applied, Lookup, Placed, RankingIndex, read_applied, read_lookup
 from shared.loading import Loader
 from shared.ranking import Entry, Place, Ranking
-from shared.wire import Command
 
 MAX_WARM = 10_000
 """Rankings remembered as ready; past it they are looked at again."""
@@ -75,7 +74,8 @@ class Applier:
             parts.setdefault(ranking, []).append(row)
         commands = [self._index.apply(ranking, map(_entry, rows)) for ranking, rows in parts.items()]
         replies = await self._index.send(
-            commands, [_changed(ranking, rows) for ranking, rows in parts.items()]
+            commands,
+            [publish_entries(ranking, [row.user_id for row in rows]) for ranking, rows in parts.items()],
         )
         placed: dict[EntryKey, Placed] = {}
         for (ranking, rows), reply in zip(parts.items(), replies, strict=False):
@@ -119,10 +119,3 @@ class Applier:
 
 def _entry(row: EntryRow) -> Entry:
     return Entry(row.user_id, row.version, None if row.hidden else row.sort_key, row.tiebreak)
-
-
-def _changed(ranking: Ranking, rows: list[EntryRow]) -> Command:
-    event = events.EntriesChanged(
-        ranking.leaderboard_id, ranking.generation, ranking.season, [row.user_id for row in rows]
-    )
-    return ("PUBLISH", events.CHANNEL, events.encode(event))

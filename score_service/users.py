@@ -8,7 +8,7 @@ from score_service.committer import Committer
 from score_service.store import SQL
 from shared.boards import Game
 from shared.errors import StoreUnavailable, invalid
-from shared.events import CHANNEL, ProfileChanged, encode
+from shared.events import ProfileChanged, publish
 from shared.messages import ProfileIn, ProfileOut
 from shared.names import clean, is_user_id
 from shared.postgres import Pool, translated
@@ -49,7 +49,7 @@ class Users:
         return profile, row["is_new"]
 
     async def _invalidate(self, game_id: int, user_id: str, outbox_id: int) -> None:
-        hint = ("PUBLISH", CHANNEL, encode(ProfileChanged(game_id, user_id)))
+        hint = publish(ProfileChanged(game_id, user_id))
         try:
             identity = await self._wire.connect()
             await self._wire.round_trip(identity, [forget(game_id, [user_id]), hint])

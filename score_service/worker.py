@@ -12,7 +12,7 @@ from score_service.committer import Committer, EntryKey
 from score_service.history import History
 from score_service.store import SQL
 from shared.boards import board_from_row
-from shared.events import CHANNEL, EntriesChanged, encode
+from shared.events import publish_entries
 from shared.index import RankingIndex
 from shared.postgres import Pool, translated
 from shared.profiles import forget
@@ -93,19 +93,8 @@ class Outbox:
                     keys.update((ranking, user) for user in users)
         found = await self._history.entries(list(keys))
         commands = [self._index.apply(ranking, entries) for ranking, entries in found.items()]
-        hints: list[Command] = [
-            (
-                "PUBLISH",
-                CHANNEL,
-                encode(
-                    EntriesChanged(
-                        ranking.leaderboard_id,
-                        ranking.generation,
-                        ranking.season,
-                        [entry.user_id for entry in entries],
-                    )
-                ),
-            )
+        hints = [
+            publish_entries(ranking, [entry.user_id for entry in entries])
             for ranking, entries in found.items()
         ]
         if commands or invalid:

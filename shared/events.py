@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
+from shared.ranking import Ranking
+from shared.wire import Command
+
 CHANNEL = "leaderboard:events"
 
 
@@ -36,3 +39,13 @@ Event = EntriesChanged | RulesChanged | ProfileChanged
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Event).decode
+
+
+def publish(event: Event) -> Command:
+    """Build the command that publishes an event."""
+    return ("PUBLISH", CHANNEL, encode(event))
+
+
+def publish_entries(ranking: Ranking, user_ids: list[str]) -> Command:
+    """Build the command that says whose entries of a ranking changed."""
+    return publish(EntriesChanged(ranking.leaderboard_id, ranking.generation, ranking.season, user_ids))
