@@ -11,7 +11,7 @@ import uvicorn
 from rank_service.app import App
 from rank_service.settings import Settings
 from shared import logs
-from shared.http import Protocol
+from shared.http import configured, serve
 from shared.settings import SettingsError, load
 
 
@@ -37,24 +37,10 @@ def main() -> int:
         return 2
     logs.configure("rank_service", settings.log_level)
     app = App(settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.rank_host,
-        port=settings.rank_port,
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=settings.drain_seconds,
+    config = configured(
+        app, host=settings.rank_host, port=settings.rank_port, drain_seconds=settings.drain_seconds
     )
-    Server(config, app).run()
-    return 0
+    return serve(Server(config, app))
 
 
 if __name__ == "__main__":

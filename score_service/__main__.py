@@ -10,7 +10,7 @@ import uvicorn
 from score_service.app import create_app
 from score_service.settings import Settings
 from shared import logs
-from shared.http import Protocol
+from shared.http import configured, serve
 from shared.settings import SettingsError, load
 
 
@@ -22,23 +22,13 @@ def main() -> int:
         print(f"score_service: {error}", file=sys.stderr)
         return 2
     logs.configure("score_service", settings.log_level)
-    uvicorn.run(
+    config = configured(
         create_app(settings),
         host=settings.score_host,
         port=settings.score_port,
-        loop="uvloop",
-        http=Protocol,
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=settings.drain_seconds,
+        drain_seconds=settings.drain_seconds,
     )
-    return 0
+    return serve(uvicorn.Server(config))
 
 
 if __name__ == "__main__":

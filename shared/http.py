@@ -10,7 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+STARTUP_FAILURE = 3
+"""The exit status of a server that did not start; uvicorn's own."""
 
 
 class GatheringTransport:
@@ -49,3 +54,29 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take over a connection."""
         super().connection_made(GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
+
+
+def configured(app: ASGIApp, *, host: str, port: int, drain_seconds: int) -> uvicorn.Config:
+    """Return how every service is served: no headers nobody asked for, our logs, a bounded drain."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=drain_seconds,
+    )
+
+
+def serve(server: uvicorn.Server) -> int:
+    """Serve until told to stop; return the process's exit status: 3, as uvicorn's, for a failed start."""
+    server.run()
+    return 0 if server.started else STARTUP_FAILURE
