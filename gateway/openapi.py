@@ -89,6 +89,13 @@ class Sessions(Struct, rename={"since": "from", "until": "to"}):
     cursor: str = ""
 
 
+class Audit(Struct):
+    """The query of the audit."""
+
+    limit: Limit = 20
+    cursor: Annotated[str, Meta(description="a `next_cursor`")] = ""
+
+
 class Games(Struct):
     """The query of the list of games."""
 
@@ -130,6 +137,7 @@ class Problem(Struct):
 QUERIES: dict[str, type[Struct]] = {
     "/v1/games": Games,
     f"{GAME}/sessions": Sessions,
+    f"{GAME}/audit": Audit,
     f"{GAME}/users": Search,
     f"{USER}/sessions": History,
     f"{BOARD}/top": Top,

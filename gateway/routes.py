@@ -63,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/v1/games", "admin", "score", "List games"),
     _route("PUT", GAME, "admin", "score", "Create or rename a game"),
     _route("DELETE", GAME, "admin", "score", "Archive a game"),
+    _route("GET", f"{GAME}/audit", "admin", "score", "List what was done by hand"),
     _route("GET", "/v1/status", "admin", "score", "Health and lag of every service"),
     _route("PUT", BOARD, "admin", "score", "Create or replace a leaderboard"),
     _route("DELETE", BOARD, "admin", "score", "Drop a leaderboard"),

@@ -37,8 +37,10 @@ class Definitions:
         self._games = games
         self._wire = wire
 
-    async def put_game(self, name: str, body: GameIn) -> tuple[GameOut, bool]:
+    async def put_game(self, name: str, body: GameIn, key_id: str = "") -> tuple[GameOut, bool]:
         """Create a game with its leaderboard `global`, or rename it; return it and whether it is new.
+
+        What changes something is audited, here and below, in the transaction that changes it.
 
         Raises:
             LeaderboardError: `invalid_request`, the id breaks its rule.
@@ -46,9 +48,10 @@ class Definitions:
         if not is_slug(name):
             raise invalid("game", f"{clean(name)!r} must match [a-z0-9][a-z0-9_-]{{0,63}}")
         async with self._transaction() as connection:
-            known = await connection.fetchval(SQL["game_id"], name)
+            known = await connection.fetchrow(SQL["game_as_it_is"], name)
             if known is not None:
-                await connection.execute(SQL["gate_exclusively"], known)
+                await connection.execute(SQL["gate_exclusively"], known["game_id"])
+                known = await connection.fetchrow(SQL["game_as_it_is"], name)
             row = await connection.fetchrow(SQL["put_game"], name, body.title)
             assert row is not None
             if row["is_new"]:
@@ -56,6 +59,8 @@ class Definitions:
                 await connection.fetchrow(
                     SQL["insert_leaderboard"], row["game_id"], "global", *_definition(board)
                 )
+            if action := _game_action(known, row):
+                await connection.execute(SQL["audit"], row["game_id"], key_id, action, name, None)
         await self._changed(name)
         return _game(row), row["is_new"]
 
@@ -64,16 +69,17 @@ class Definitions:
         with translated():
             return [_game(row) for row in await self._pool.fetch(SQL["list_games"], after, limit)]
 
-    async def archive_game(self, game: Game) -> GameOut:
+    async def archive_game(self, game: Game, key_id: str = "") -> GameOut:
         """Hide a game: it refuses writes and reads until it is put again."""
         async with self._transaction() as connection:
             await connection.execute(SQL["gate_exclusively"], game.game_id)
             row = await connection.fetchrow(SQL["archive_game"], game.game_id)
+            await connection.execute(SQL["audit"], game.game_id, key_id, "archive_game", game.game, None)
         await self._changed(game.game)
         return _game(row)
 
     async def put_leaderboard(
-        self, game: Game, name: str, body: LeaderboardIn
+        self, game: Game, name: str, body: LeaderboardIn, key_id: str = ""
     ) -> tuple[LeaderboardOut, bool]:
         """Create or replace a leaderboard, folded from all recorded sessions.
 
@@ -95,10 +101,13 @@ class Definitions:
             else:
                 row = await self._replace(connection, before, definition)
             await connection.execute(SQL["bump_rules"], game.game_id)
+            if before is None or leaderboard(before) != leaderboard(row):
+                action = "define" if before is None else "redefine"
+                await connection.execute(SQL["audit"], game.game_id, key_id, action, name, None)
         await self._changed(game.game)
         return leaderboard(row), before is None
 
-    async def drop_leaderboard(self, game: Game, name: str) -> None:
+    async def drop_leaderboard(self, game: Game, name: str, key_id: str = "") -> None:
         """Drop a leaderboard; the history stays.
 
         Raises:
@@ -111,6 +120,7 @@ class Definitions:
                 raise not_found("leaderboard", f"{game.game} has no leaderboard {clean(name)!r}")
             await connection.execute(SQL["discard_entries"], row["leaderboard_id"], row["generation"])
             await connection.execute(SQL["bump_rules"], game.game_id)
+            await connection.execute(SQL["audit"], game.game_id, key_id, "drop", name, None)
         await self._changed(game.game)
 
     async def _replace(self, connection: Connection, before: Any, definition: tuple[Any, ...]) -> Any:
@@ -208,6 +218,15 @@ def _check(body: LeaderboardIn) -> None:
         raise invalid("min_score", f"{body.min_score} must not be above max_score {body.max_score}")
     if body.schedule is not None or body.timezone != "UTC":
         raise invalid("schedule", "scheduled leaderboards are not supported yet")
+
+
+def _game_action(before: Any, after: Any) -> str | None:
+    """Return what the audit calls a change of a game; None when nothing changed."""
+    if before is None:
+        return "create_game"
+    if before["archived_at"] is not None:
+        return "restore_game"
+    return None if before["title"] == after["title"] else "rename_game"
 
 
 def _game(row: Any) -> GameOut:

@@ -65,6 +65,23 @@ class AuditLine(msgspec.Struct, frozen=True):
     reason: str | None
 
 
+class AuditedAct(msgspec.Struct, frozen=True):
+    """What was done by hand in a game, to whom or what, by which key."""
+
+    at: datetime
+    key_id: str
+    action: str
+    subject: str
+    reason: str | None
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    """A page of the audit, newest first."""
+
+    audit: list[AuditedAct]
+    next_cursor: str | None
+
+
 class UserExport(msgspec.Struct, frozen=True):
     """All that is held about one user; results by pages, newest first."""
 
@@ -105,6 +122,13 @@ class Records:
                 rows = await self._pool.fetch(SQL["find_sessions_of_user"], *bounds, user_id)
         sessions = [FoundSession(*row) for row in rows[:limit]]
         return FoundSessions(sessions, _next(sessions, len(rows) > limit))
+
+    async def audit(self, game: Game, before: int, limit: int) -> AuditPage:
+        """Return what was done by hand, newest first, from before the line numbered `before` on."""
+        with translated():
+            rows = await self._pool.fetch(SQL["audit_of_game"], game.game_id, before, limit + 1)
+        cursor = str(rows[limit - 1]["audit_id"]) if len(rows) > limit else None
+        return AuditPage([AuditedAct(*row[1:]) for row in map(tuple, rows[:limit])], cursor)
 
     async def export(self, game: Game, user_id: str, after: Position | None) -> UserExport:
         """Return what is held about a user.

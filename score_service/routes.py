@@ -27,6 +27,7 @@ _void = msgspec.json.Decoder(VoidIn)
 _ban = msgspec.json.Decoder(BanIn)
 _profile = msgspec.json.Decoder(ProfileIn)
 
+MAX_BIGINT = 2**63 - 1
 REPLAYED: Headers = [JSON, (b"idempotent-replayed", b"true")]
 
 
@@ -45,6 +46,13 @@ class SessionsQuery(Struct, forbid_unknown_fields=True, frozen=True, rename={"si
     until: Annotated[datetime, Meta(tz=True)] | None = None
     cursor: Annotated[str, Meta(max_length=64)] = ""
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class AuditQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of the audit."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    cursor: Annotated[str, Meta(pattern=r"\A([1-9][0-9]{0,17})?\Z", description="a next_cursor")] = ""
 
 
 class ExportQuery(Struct, forbid_unknown_fields=True, frozen=True):
@@ -117,6 +125,14 @@ async def find_sessions(call: Call) -> Reply:
     return Reply(200, encode(found))
 
 
+async def read_audit(call: Call) -> Reply:
+    """Answer what was done by hand, newest first."""
+    game = await _existing(call)
+    asked = call.query(AuditQuery)
+    found = await call.state["records"].audit(game, int(asked.cursor or MAX_BIGINT), asked.limit)
+    return Reply(200, encode(found))
+
+
 async def export_user(call: Call) -> Reply:
     """Answer all that is held about one user."""
     game = await _existing(call)
@@ -153,7 +169,8 @@ async def unban_user(call: Call) -> Reply:
 
 async def put_game(call: Call) -> Reply:
     """Create or rename a game."""
-    answer, is_new = await call.state["definitions"].put_game(call.params["game"], await call.json(_game))
+    body = await call.json(_game)
+    answer, is_new = await call.state["definitions"].put_game(call.params["game"], body, _key_id(call))
     return Reply(201 if is_new else 200, encode(answer))
 
 
@@ -168,21 +185,22 @@ async def list_games(call: Call) -> Reply:
 async def archive_game(call: Call) -> Reply:
     """Archive a game."""
     game = await _existing(call)
-    return Reply(200, encode(await call.state["definitions"].archive_game(game)))
+    return Reply(200, encode(await call.state["definitions"].archive_game(game, _key_id(call))))
 
 
 async def put_leaderboard(call: Call) -> Reply:
     """Create or replace a leaderboard."""
     game = await _existing(call)
     body = await call.json(_leaderboard)
-    answer, is_new = await call.state["definitions"].put_leaderboard(game, call.params["leaderboard"], body)
+    name, key_id = call.params["leaderboard"], _key_id(call)
+    answer, is_new = await call.state["definitions"].put_leaderboard(game, name, body, key_id)
     return Reply(201 if is_new else 200, encode(answer))
 
 
 async def drop_leaderboard(call: Call) -> Reply:
     """Drop a leaderboard."""
     game = await _existing(call)
-    await call.state["definitions"].drop_leaderboard(game, call.params["leaderboard"])
+    await call.state["definitions"].drop_leaderboard(game, call.params["leaderboard"], _key_id(call))
     return Reply(204, b"", [])
 
 
@@ -224,6 +242,7 @@ def routes() -> list[BaseRoute]:
         route(f"{GAME}/users/{{user_id}}", PUT=put_profile),
         route(f"{GAME}/users/{{user_id}}/export", GET=export_user),
         route(f"{GAME}/users/{{user_id}}/ban", POST=ban_user, DELETE=unban_user),
+        route(f"{GAME}/audit", GET=read_audit),
         route(GAME, PUT=put_game, DELETE=archive_game),
         route("/v1/games", GET=list_games),
         route("/v1/status", GET=status),

@@ -87,6 +87,6 @@ WITH put AS (
 )
 SELECT * FROM put, queued;
 
--- name: game_id
--- A game's number, also of an archived one.
-SELECT game_id FROM games WHERE game = $1;
+-- name: game_as_it_is
+-- A game before it is put, also an archived one.
+SELECT game_id, title, archived_at FROM games WHERE game = $1;

@@ -69,6 +69,14 @@ SELECT session_id, played_at, score, metadata
  ORDER BY played_at DESC, session_id DESC
  LIMIT $5;
 
+-- name: audit_of_game
+-- What was done by hand in a game, newest first, from before a line on.
+SELECT audit_id, at, key_id, action, subject, reason
+  FROM audit_log
+ WHERE game_id = $1 AND audit_id < $2
+ ORDER BY audit_id DESC
+ LIMIT $3;
+
 -- name: audit_of_subject
 -- What was done by hand to a user or a session.
 SELECT at, key_id, action, reason FROM audit_log WHERE game_id = $1 AND subject = $2 ORDER BY audit_id;

@@ -29,7 +29,7 @@ BOARDS: dict[str, Any] = {
 SHOWN = """SELECT leaderboard, user_id, score
              FROM entries JOIN leaderboards USING (leaderboard_id, generation)
             WHERE NOT hidden AND deleted_at IS NULL ORDER BY 1, 2"""
-AUDIT = "SELECT key_id, action, subject, reason FROM audit_log ORDER BY audit_id"
+AUDIT = "SELECT key_id, action, subject, reason FROM audit_log WHERE action ~ 'void|ban' ORDER BY audit_id"
 
 
 @pytest.fixture

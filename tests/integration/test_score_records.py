@@ -12,7 +12,7 @@ from score_service.records import Records
 from shared.boards import Game
 from shared.cursors import position_of
 from shared.errors import LeaderboardError
-from shared.messages import ProfileIn
+from shared.messages import GameIn, LeaderboardIn, ProfileIn
 from tests.score import Score, score_service
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -70,6 +70,34 @@ async def test_an_export_holds_profile_entries_results_and_audit(score: Score, g
     assert bytes(export.results[0].metadata or b"") == b'{"n": 8}'
     assert [(line.action, line.key_id) for line in export.audit] == [("ban", "key-1")]
     assert export.next_cursor is None
+
+
+async def test_the_audit_tells_who_changed_what_newest_first_page_by_page(score: Score, game: Game) -> None:
+    definitions, moderation = score.state["definitions"], score.state["moderation"]
+    for _ in range(2):  # what changes nothing is not written down
+        await definitions.put_game("demo", GameIn(title="Demo"), "key-1")
+        await definitions.put_leaderboard(game, "wins", LeaderboardIn(operator="count"), "key-1")
+    await definitions.put_leaderboard(game, "wins", LeaderboardIn(), "key-2")
+    await definitions.drop_leaderboard(game, "wins", "key-2")
+    await moderation.ban(game, "ada", "bot", "key-3")
+    await definitions.archive_game(game, "key-3")
+    await definitions.put_game("demo", GameIn(title="Demo"), "key-4")
+    lines: list[tuple[str | None, ...]] = []
+    cursor: str | None = str(2**63 - 1)
+    while cursor is not None:
+        page = await score.state["records"].audit(game, int(cursor), 3)
+        lines += [(act.key_id, act.action, act.subject, act.reason) for act in page.audit]
+        cursor = page.next_cursor
+    assert lines == [
+        ("key-4", "restore_game", "demo", None),
+        ("key-3", "archive_game", "demo", None),
+        ("key-3", "ban", "ada", "bot"),
+        ("key-2", "drop", "wins", None),
+        ("key-2", "redefine", "wins", None),
+        ("key-1", "define", "wins", None),
+        ("key-1", "rename_game", "demo", None),
+        ("", "create_game", "demo", None),
+    ]
 
 
 async def test_nothing_is_held_about_a_stranger(score: Score, game: Game) -> None:

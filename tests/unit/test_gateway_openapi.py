@@ -23,6 +23,7 @@ SERVED: dict[str, type[msgspec.Struct]] = {
     f"{BOARD}/stream": rank.StreamQuery,
     f"{GAME}/users": rank.SearchQuery,
     f"{USER}/sessions": rank.SessionsQuery,
+    f"{GAME}/audit": score.AuditQuery,
     "/v1/games": score.GamesQuery,
 }
 
