@@ -16,7 +16,7 @@ ON_POSTGRES = score or rank or index or loading or profiles or migrations or fol
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run example test test-all test-postgres15 check format schema lock clean
+.PHONY: help run example demo test test-all test-postgres15 check format schema lock clean
 
 help: ## List these doors
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ run: $(VENV)/.run ## Start everything here: Postgres, Valkey, the services, a de
 
 example: $(VENV)/.dev ## Post a century of baseball through the API; print the home-run leaders
 	@exec $(BIN)/leaderboard example $(ARGS)
+
+demo: $(VENV)/.run ## Let bots play the demo game, so that the page moves (ARGS="--rate 200")
+	@exec $(BIN)/leaderboard demo $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests (one: make test ARGS="-n0 tests/unit/test_names.py -k v7")
 	$(BIN)/python -m pytest $(SHARED) -m "not slow" $(ARGS)

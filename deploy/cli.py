@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from deploy.commands.keys import keys
-from deploy.commands.local import example, up
+from deploy.commands.local import demo, example, up
 from deploy.commands.migrate import migrate
 
 
@@ -15,7 +15,7 @@ def main() -> None:
     """Durable scores, exact tie-aware ranks, fast while millions play."""
 
 
-for command in (up, example, migrate, keys):
+for command in (up, example, demo, migrate, keys):
     main.add_command(command)
 
 

@@ -7,7 +7,7 @@ import zlib
 from email.utils import formatdate
 
 from gateway.request import Request
-from gateway.routes import NOWHERE
+from gateway.routes import HOME, NOWHERE
 from gateway.rules import Headers, answer_headers, status_line
 from shared.asgi import problem
 from shared.errors import LeaderboardError
@@ -96,7 +96,7 @@ class Answers:
     def _head(self, request: Request, status: int, lines: list[bytes]) -> bytes:
         if not request.keep_alive:
             lines.append(b"connection: close\r\n")
-        if request.route is not NOWHERE or status >= 400:
+        if (request.route is not NOWHERE and request.route is not HOME) or status >= 400:
             lines.append(API_POLICY)
         if b"origin" in request.fields:
             lines.append(self._origin(request))

@@ -16,7 +16,9 @@ import httptools
 
 from gateway.access import ABANDONED
 from gateway.exchange import Exchange
+from gateway.home import HomeExchange
 from gateway.request import Request
+from gateway.routes import HOME
 from gateway.rules import SINGLE, WANTED, bad_request, check_head
 from gateway.service import Gateway
 from gateway.streams import Listener, is_shared
@@ -260,6 +262,8 @@ class Door(asyncio.Protocol):
     def _carrier(self, request: Request) -> Exchange | Listener:
         if is_shared(request):
             return self._gateway.streams.listener(self, request)
+        if request.route is HOME:
+            return HomeExchange(self._gateway, self, request)
         return Exchange(self._gateway, self, request)
 
     def _settle(self, request: Request) -> None:

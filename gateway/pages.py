@@ -1,36 +1,45 @@
-"""What the gateway answers by itself: its health, and the pages people look at."""
+"""What the gateway answers by itself: its health, its description, and the files of the web page."""
 
 from __future__ import annotations
 
+import hashlib
 from html import escape
+from pathlib import Path
 
 import orjson
 
 from gateway.openapi import document
+from gateway.request import Request
 from gateway.routes import ROUTES
 from shared.asgi import JSON, Reply
 
-PAGE = [
-    (b"content-type", b"text/html; charset=utf-8"),
-    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
-]
+WEB = Path(__file__).parent / "web"
 
-INDEX = b"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Leaderboard</title>
-<h1>Leaderboard</h1><p>The API is at <code>/v1</code>; <a href="/docs">its description</a>.</p></html>
-"""
+SOURCES = b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'"
+REST = b"base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+POLICY = (b"content-security-policy", SOURCES + b"; " + REST)
+"""Nothing inline, nothing from elsewhere, and no text that becomes markup."""
 
-DOCS = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Leaderboard API</title>
-<style>body{font:16px/1.5 system-ui;margin:2rem auto;max-width:60rem;padding:0 1rem}
-td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}code{font-size:.9em}</style>
-<h1>Leaderboard API</h1>
-<p>The whole description, for tools: <a href="/openapi.json">openapi.json</a> (OpenAPI 3.1).
-Send a key as <code>Authorization: Bearer &lt;key&gt;</code>; <code>submit</code> includes <code>read</code>,
-<code>admin</code> includes both. Errors are <code>application/problem+json</code>.</p>
-<table><tr><th>Call<th>Scope<th>What it does</tr>
-"""
+HTML = (b"content-type", b"text/html; charset=utf-8")
+ASK_AGAIN = (b"cache-control", b"no-cache")
+"""Kept by browsers, used after asking whether it still holds: a new version is seen at once."""
+
+TYPES = {
+    ".html": b"text/html; charset=utf-8",
+    ".css": b"text/css; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".svg": b"image/svg+xml",
+}
+
+
+def read(name: str) -> str:
+    """Return the text of a file of the web page."""
+    return (WEB / name).read_text(encoding="utf-8")
+
+
+def preload(*names: str) -> str:
+    """Return the links by which a browser fetches modules before it has read who imports them."""
+    return "\n".join(f'<link rel="modulepreload" href="/web/{name}.js">' for name in names)
 
 
 class Pages:
@@ -38,22 +47,39 @@ class Pages:
 
     def __init__(self) -> None:
         self._pages = {
-            b"/": Reply(200, INDEX, PAGE),
             b"/healthz": Reply(200, b'{"status":"ok"}'),
-            b"/docs": Reply(200, _docs(), PAGE),
-            b"/openapi.json": Reply(200, orjson.dumps(document()), [JSON]),
+            b"/openapi.json": _validated(orjson.dumps(document()), JSON),
+            b"/docs": _page(_docs()),
+            b"/admin": _page(read("admin.html")),
         }
+        for file in WEB.iterdir():
+            kind = (b"content-type", TYPES[file.suffix])
+            self._pages[b"/web/" + file.name.encode()] = _validated(file.read_bytes(), kind)
 
-    def find(self, method: bytes, path: bytes) -> Reply | None:
-        """Return the page at a path, or None."""
+    def find(self, request: Request, path: bytes) -> Reply | None:
+        """Return the page at a path, 304 when the browser has it, or None."""
         page = self._pages.get(path)
-        return page if page is not None and method in (b"GET", b"HEAD") else None
+        if page is None or request.method not in (b"GET", b"HEAD"):
+            return None
+        known = request.fields.get(b"if-none-match")
+        if known is not None and any(name == b"etag" and value in known for name, value in page.headers):
+            return Reply(304, b"", page.headers)
+        return page
 
 
-def _docs() -> bytes:
+def _validated(body: bytes, *headers: tuple[bytes, bytes]) -> Reply:
+    etag = b'"%b"' % hashlib.blake2b(body, digest_size=9).hexdigest().encode()
+    return Reply(200, body, [*headers, (b"etag", etag), ASK_AGAIN])
+
+
+def _page(text: str) -> Reply:
+    return _validated(text.encode(), HTML, POLICY)
+
+
+def _docs() -> str:
     rows = (
         f"<tr><td><code>{route.method} {escape(route.pattern)}</code>"
         f"<td>{route.scope}<td>{escape(route.summary)}</tr>\n"
         for route in ROUTES
     )
-    return f"{DOCS}{''.join(rows)}</table></html>\n".encode()
+    return read("docs.html").replace("{{rows}}", "".join(rows))

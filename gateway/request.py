@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gateway.routes import NOWHERE, Route
 
 if TYPE_CHECKING:
+    from gateway.home import Wanted
     from gateway.keys import Grant
     from gateway.upstream import Upstream
 
@@ -38,9 +39,11 @@ class Request:
         "target",
         "too_large",
         "upstream",
+        "wanted",
     )
 
     upstream: Upstream
+    wanted: Wanted
 
     def __init__(self, started: float) -> None:
         self.started = started

@@ -46,6 +46,9 @@ def _route(method: str, pattern: str, scope: Scope, service: Service, summary: s
 NOWHERE = Route("", "", "read", "gateway", "", False, False, 0, 0)
 """The route of a request that has none: answered by the gateway itself."""
 
+HOME = Route("GET", "/", "read", "rank", "", True, False, 0, 0)
+"""The page at `/`: written by the gateway around an answer of rank_service."""
+
 GAME = "/v1/games/{game}"
 BOARD = GAME + "/leaderboards/{leaderboard}"
 USER = GAME + "/users/{user_id}"

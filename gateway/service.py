@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from gateway import rules
 from gateway.access import Access
 from gateway.answers import Answers
+from gateway.home import Home
 from gateway.keys import Keyring, refused
 from gateway.limits import Buckets, Proxies, group
 from gateway.pages import Pages
 from gateway.request import Request
-from gateway.routes import find, tree
+from gateway.routes import HOME, find, tree
 from gateway.settings import Settings
 from gateway.streams import Streams
 from gateway.upstream import Upstream
@@ -43,6 +44,7 @@ class Gateway:
         self.is_stopping = False
         self._keyring = keyring
         self._pages = Pages()
+        self.home = Home(settings.public_games)
         self._tree = tree()
         self._public = frozenset(game.encode() for game in settings.public_games)
         self._by_key = Buckets(settings.key_rate, settings.key_burst)
@@ -101,9 +103,11 @@ class Gateway:
         self.identify(request)
         request.deadline = request.started + self._deadline
         raw, mark, query = request.target.partition(b"?")
-        page = self._pages.find(request.method, raw)
+        page = self._pages.find(request, raw)
         if page is not None:
             return page
+        if raw == b"/" and request.method in (b"GET", b"HEAD"):
+            return self._go_home(request, query, peer)
         path = rules.plain_path(raw)
         parts = path.split(b"/") if path else []
         node = find(self._tree, parts) if path else None
@@ -121,6 +125,17 @@ class Gateway:
         if route.is_stream and ME_IN_QUERY.search(query):
             query = ME_IN_QUERY.sub(b"user_id=" + _me(request), query)
         request.target = path + mark + query
+        return None
+
+    def _go_home(self, request: Request, query: bytes, peer: str) -> Reply | None:
+        """Prepare the question whose answer the page at `/` shows; a game that is not public has none."""
+        wanted = self.home.wanted(query)
+        if not wanted.is_public:
+            return self.home.page(wanted, None)
+        self._limit(request, self._by_address, group(self._client(request, peer)))
+        request.route, request.upstream = HOME, self.upstreams[HOME.service]
+        request.target, request.wanted = wanted.target, wanted
+        request.fields.pop(b"if-none-match", None)
         return None
 
     def _authorise(self, request: Request, game: bytes, peer: str) -> None:

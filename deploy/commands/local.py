@@ -42,3 +42,24 @@ def example(statistic: str, limit: int) -> None:
         run(statistic, limit)
     except* (ProgramFailed, OSError) as errors:
         raise click.ClickException(str(errors.exceptions[0])) from errors
+
+
+@click.command()
+@click.option("--rate", type=click.FloatRange(0.1, 2000), default=50.0, help="Sessions a second, on average.")
+@click.option("--players", type=click.IntRange(2, 20_000), default=400, help="Bots that play.")
+@click.option("--seconds", type=click.FloatRange(0), default=0.0, help="How long; 0 is until Ctrl-C.")
+def demo(rate: float, players: int, seconds: float) -> None:
+    """Let bots play the demo game, so that its page moves: skill decides, and more play in their evenings.
+
+    Uses the stack that runs in LOCAL_DATA_DIR, or starts one for this.
+    """
+    from contextlib import suppress
+
+    from deploy.demo import Pace, run
+    from deploy.processes import ProgramFailed
+
+    try:
+        with suppress(KeyboardInterrupt):
+            run(Pace(players, rate, seconds))
+    except* (ProgramFailed, OSError) as errors:
+        raise click.ClickException(str(errors.exceptions[0])) from errors

@@ -1,0 +1,36 @@
+"""The demo's bots: the same ones each time, skill decides in the end, and evenings are busier."""
+
+from __future__ import annotations
+
+from random import Random
+
+from deploy import bots
+
+
+def test_the_same_seed_makes_the_same_bots() -> None:
+    assert bots.make(20, Random(1)) == bots.make(20, Random(1))
+
+
+def test_ratings_come_to_follow_skill() -> None:
+    rng = Random(2)
+    everyone = bots.make(40, rng)
+    for _ in range(4000):
+        bots.play(bots.match(everyone, 20.0, rng), rng)
+    by_skill = sorted(everyone, key=lambda bot: bot.skill)
+    weak, strong = (sum(bot.rating for bot in half) for half in (by_skill[:20], by_skill[20:]))
+    assert strong > weak + 20 * 200
+
+
+def test_a_match_is_a_session_the_api_takes() -> None:
+    rng = Random(3)
+    everyone = bots.make(30, rng)
+    for _ in range(200):
+        results = bots.play(bots.match(everyone, 3.0, rng), rng)
+        assert len({result["user_id"] for result in results}) == len(results) >= 1
+        assert all(result["score"] >= 1 for result in results)
+
+
+def test_more_play_in_their_evening_than_before_dawn() -> None:
+    bot = bots.Bot("ada", "Ada", "GB", 1500)
+    assert bot.eagerness(21) > 3 * bot.eagerness(5)
+    assert abs(sum(bots.rhythm([bot], hour) for hour in range(24)) / 24 - 1) < 0.01
