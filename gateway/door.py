@@ -19,7 +19,7 @@ from gateway.exchange import Exchange
 from gateway.home import HomeExchange
 from gateway.request import Request
 from gateway.routes import HOME
-from gateway.rules import SINGLE, WANTED, bad_request, check_head
+from gateway.rules import BODILESS, SINGLE, WANTED, announces_body, bad_request, check_head
 from gateway.service import Gateway
 from gateway.streams import Listener, is_shared
 from shared.errors import LeaderboardError
@@ -180,12 +180,14 @@ class Door(asyncio.Protocol):
         request.method = parser.get_method()
         version = parser.get_http_version()
         try:
-            check_head(request.method, request.target, version, request.fields)
+            check_head(request.target, version, request.fields)
         except LeaderboardError as error:
             raise self._break(error) from error
         request.in_body = True
         request.is_chunked = version == "1.1"
         request.keep_alive = request.is_chunked and parser.should_keep_alive() and not parser.should_upgrade()
+        if request.method in BODILESS and announces_body(request.fields):
+            request.is_stray, request.keep_alive = True, False
         request.too_large = int(request.fields.get(b"content-length", b"0")) > MAX_BODY_BYTES
         self._inbox.append(request)
 

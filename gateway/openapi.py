@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Meta, Struct
 from gateway.routes import BOARD, GAME, ROUTES, USER, Route
 from shared.errors import KINDS, WIRE_CODES
 from shared.messages import (
+    BanIn,
     BatchIn,
     Envelope,
     GameIn,
@@ -21,11 +23,13 @@ from shared.messages import (
     Request,
     SessionIn,
     SessionOut,
+    VoidIn,
 )
 from shared.names import SLUG_PATTERN, USER_ID_PATTERN, Score, UserId
 
 Season = Annotated[str, Meta(description="`current`, `previous`, or a season's id (its start, or `all`)")]
 Limit = Annotated[int, Meta(ge=1, le=100)]
+Cursor = Annotated[str, Meta(max_length=64, description="a `next_cursor` of an earlier answer")]
 
 
 class Seasonal(Struct):
@@ -77,16 +81,23 @@ class History(Struct):
     """The query of a user's sessions."""
 
     limit: Limit = 20
-    cursor: Annotated[str, Meta(max_length=64)] = ""
+    cursor: Cursor = ""
 
 
 class Sessions(Struct, rename={"since": "from", "until": "to"}):
     """The query of a search for sessions."""
 
-    user_id: UserId | Literal[""] = ""
-    since: str = ""
-    until: str = ""
-    cursor: str = ""
+    user_id: UserId | None = None
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+    until: Annotated[datetime, Meta(tz=True)] | None = None
+    cursor: Cursor = ""
+    limit: Limit = 20
+
+
+class Export(Struct):
+    """The query of a user's export."""
+
+    cursor: Cursor = ""
 
 
 class Audit(Struct):
@@ -107,12 +118,6 @@ class Lookup(Request, frozen=True):
     """The users whose entries are asked for."""
 
     user_ids: Annotated[tuple[UserId, ...], Meta(min_length=1, max_length=200)]
-
-
-class Reason(Request, frozen=True):
-    """Why something is done; kept with it."""
-
-    reason: str | None = None
 
 
 class FieldProblem(Struct):
@@ -140,6 +145,7 @@ QUERIES: dict[str, type[Struct]] = {
     f"{GAME}/audit": Audit,
     f"{GAME}/users": Search,
     f"{USER}/sessions": History,
+    f"{USER}/export": Export,
     f"{BOARD}/top": Top,
     f"{BOARD}/users/{{user_id}}": Seasonal,
     f"{BOARD}/users/{{user_id}}/around": Around,
@@ -154,11 +160,11 @@ QUERIES: dict[str, type[Struct]] = {
 BODIES: dict[tuple[str, str], type[Struct]] = {
     ("POST", f"{GAME}/sessions"): SessionIn,
     ("POST", f"{GAME}/sessions/batch"): BatchIn,
-    ("POST", f"{GAME}/sessions/{{session_id}}/void"): Reason,
+    ("POST", f"{GAME}/sessions/{{session_id}}/void"): VoidIn,
     ("PUT", GAME): GameIn,
     ("PUT", BOARD): LeaderboardIn,
     ("PUT", USER): ProfileIn,
-    ("POST", f"{USER}/ban"): Reason,
+    ("POST", f"{USER}/ban"): BanIn,
     ("POST", f"{BOARD}/lookup"): Lookup,
 }
 
@@ -223,7 +229,7 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if key in BODIES:
         content = {"application/json": {"schema": _ref(BODIES[key])}}
-        operation["requestBody"] = {"required": BODIES[key] is not Reason, "content": content}
+        operation["requestBody"] = {"required": BODIES[key] is not BanIn, "content": content}
     return operation
 
 
@@ -271,9 +277,17 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
     schema = components[query.__name__]
     required = schema.get("required", [])
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": field}
+        {"name": name, "in": "query", "required": name in required, "schema": _given(field)}
         for name, field in schema["properties"].items()
     ]
+
+
+def _given(field: dict[str, Any]) -> dict[str, Any]:
+    """Describe a parameter where it is given: None, which stands for its absence, cannot be."""
+    kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+    if not kinds or field.get("default", kinds) is not None:
+        return field
+    return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
 
 
 def _operation_id(route: Route) -> str:

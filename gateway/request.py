@@ -17,7 +17,8 @@ class Request:
     """A request: filled by `door` as it arrives, then by `service` as it is understood.
 
     `started` and `deadline` are moments of the loop's clock (seconds, coarse), `began` one of the
-    precise clock. `fields` holds the headers the gateway looks at, by lower-case name.
+    precise clock. `fields` holds the headers the gateway looks at, by lower-case name. `is_stray`: it
+    brought a body that its method does not have.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class Request:
         "id",
         "in_body",
         "is_chunked",
+        "is_stray",
         "keep_alive",
         "limit_lines",
         "method",
@@ -60,6 +62,7 @@ class Request:
         self.in_body = False
         self.too_large = False
         self.keep_alive = False
+        self.is_stray = False
         self.is_chunked = False
         self.grant: Grant | None = None
         self.limit_lines = b""

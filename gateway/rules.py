@@ -123,7 +123,7 @@ def answer_headers(headers: Headers) -> list[bytes]:
     return lines
 
 
-def check_head(method: bytes, target: bytes, version: str, fields: Mapping[bytes, bytes]) -> None:
+def check_head(target: bytes, version: str, fields: Mapping[bytes, bytes]) -> None:
     """Refuse a head that the parser let pass and a proxy must not.
 
     Raises:
@@ -138,11 +138,18 @@ def check_head(method: bytes, target: bytes, version: str, fields: Mapping[bytes
     framed = fields.get(b"transfer-encoding")
     if framed is not None and (version == "1.0" or framed.lower() != b"chunked"):
         raise bad_request("the only transfer encoding is chunked, over HTTP/1.1")
-    has_body = framed is not None or fields.get(b"content-length", b"0").strip(b"0") != b""
-    if has_body and method in (b"GET", b"HEAD", b"OPTIONS"):
-        raise bad_request("this method has no body")
-    if has_body and b"upgrade" in fields:
+    if b"upgrade" in fields and announces_body(fields):
         raise bad_request("nothing else is spoken here")
+
+
+def announces_body(fields: Mapping[bytes, bytes]) -> bool:
+    """Say whether a head, once checked, is followed by a body of at least a byte (or in chunks)."""
+    length = fields.get(b"content-length")
+    return (length is not None and length.strip(b"0") != b"") or b"transfer-encoding" in fields
+
+
+BODILESS = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+"""Methods whose requests have no body here: one that came with one is refused, and its connection closed."""
 
 
 def bad_request(detail: str) -> LeaderboardError:

@@ -98,15 +98,15 @@ class Gateway:
             The answer, when it is the gateway's own.
 
         Raises:
-            LeaderboardError: 401, 403, 404, 405 or 429.
+            LeaderboardError: 400, 401, 403, 404, 405 or 429.
         """
         self.identify(request)
         request.deadline = request.started + self._deadline
         raw, mark, query = request.target.partition(b"?")
-        page = self._pages.find(request, raw)
+        page = None if request.is_stray else self._pages.find(request, raw)
         if page is not None:
             return page
-        if raw == b"/" and request.method in (b"GET", b"HEAD"):
+        if raw == b"/" and request.method in (b"GET", b"HEAD") and not request.is_stray:
             return self._go_home(request, query, peer)
         path = rules.plain_path(raw)
         parts = path.split(b"/") if path else []
@@ -116,6 +116,8 @@ class Gateway:
         route = node.methods.get(request.method)
         if route is None:
             return self._other_method(request, node.allow)
+        if request.is_stray:
+            raise rules.bad_request("this method has no body")
         request.route = route
         request.upstream = self.upstreams[route.service]
         self._authorise(request, parts[route.game_at] if route.game_at else b"", peer)

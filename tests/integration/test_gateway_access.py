@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
+from gateway.routes import ROUTES, Route
 from shared.keys import SigningKey, revoke, write_jwks
 from tests.doors import TOP, Gateway, Reply, Service, running_gateway, wait_for
 
@@ -130,6 +131,7 @@ def test_unknown_paths_and_wrong_methods(gateway: Gateway) -> None:
     reply = gateway.call("DELETE", TOP)
     assert code(reply) == (405, "method_not_allowed")
     assert reply.headers["allow"] == "GET, HEAD, OPTIONS"
+    assert code(gateway.call("GET", SESSIONS + "/batch", body=b"{}")) == (405, "method_not_allowed")
 
 
 def test_a_revoked_key_stops_working_while_the_gateway_runs(gateway: Gateway, folder: Path) -> None:
@@ -158,12 +160,30 @@ def test_a_player_reads_and_is_me(gateway: Gateway, service: Service) -> None:
     assert b"x-key-id: player:ada\r\nx-scope: read\r\n" in service.seen[0]
 
 
+OF_USERS = [route for route in ROUTES if route.user_at]
+
+
+@pytest.mark.parametrize("route", OF_USERS, ids=lambda route: f"{route.method} {route.pattern}")
+def test_me_is_the_player_on_every_path_of_a_user(gateway: Gateway, service: Service, route: Route) -> None:
+    service.seen.clear()
+    who = f"player-{OF_USERS.index(route)}"  # each has a rate of its own
+    path = route.pattern.format(game="demo", leaderboard="global", user_id="{user_id}", session_id="s")
+    reply = gateway.call(route.method, path.format(user_id="me"), key=player(who))
+    if route.scope == "read":
+        assert reply.status == 200
+        assert service.seen[0].startswith(f"{route.method} {path.format(user_id=who)} HTTP".encode())
+    else:
+        assert code(reply) == (403, "forbidden")
+        assert service.seen == []
+
+
 def test_a_player_may_not_submit(gateway: Gateway) -> None:
     assert code(gateway.call("POST", SESSIONS, key=player("bob"))) == (403, "forbidden")
 
 
 def test_me_is_nobody_without_a_players_token(gateway: Gateway) -> None:
     assert code(gateway.call("GET", "/v1/games/demo/users/me")) == (403, "forbidden")
+    assert code(gateway.call("PUT", "/v1/games/demo/users/me", body=b"{}")) == (403, "forbidden")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ SERVED: dict[str, type[msgspec.Struct]] = {
     f"{USER}/sessions": rank.SessionsQuery,
     f"{GAME}/audit": score.AuditQuery,
     "/v1/games": score.GamesQuery,
+    f"{GAME}/sessions": score.SessionsQuery,
+    f"{USER}/export": score.ExportQuery,
 }
 
 
