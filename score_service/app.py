@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import TypedDict
 
 from starlette.applications import Starlette
@@ -87,7 +88,8 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     games = Games(pool)
     stack.push_async_callback(games.close)
     history = History(pool)
-    committer = Committer(pool, retry_seconds=settings.score_retry_ms / 1000)
+    grace = timedelta(seconds=settings.season_grace_seconds)
+    committer = Committer(pool, retry_seconds=settings.score_retry_ms / 1000, grace=grace)
     loader = Loader(indexes[1], pool)
     stack.push_async_callback(loader.close)
     applier = Applier(indexes[0], loader, patience=settings.rank_patience_ms / 1000)
@@ -121,7 +123,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         games=games,
         sessions=sessions,
         history=history,
-        definitions=Definitions(pool, games, hints),
+        definitions=Definitions(pool, games, hints, grace=grace),
         users=Users(pool, committer, hints),
         records=Records(pool),
         watcher=Watcher(pool, hints, heart),

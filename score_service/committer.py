@@ -12,7 +12,7 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
@@ -23,13 +23,14 @@ import orjson
 from prometheus_client import Counter, Histogram
 
 from score_service import rules
+from score_service.seasons import Closings, Counted, Played
 from score_service.store import MERGES, EntryRow, Fold, Recorded, ResultRow, SessionRow, Transaction
 from shared.boards import Game
 from shared.errors import LeaderboardError, StoreUnavailable
 from shared.messages import SessionIn
 from shared.names import MAX_SCORE, clean, microseconds
 from shared.postgres import Pool, translated
-from shared.ranking import Board, Ranking
+from shared.ranking import Ranking
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +82,13 @@ class Submission:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a submission; `entries` and `boards` are empty for a replay."""
+    """What became of a submission; `counts` is empty for a replay."""
 
     played_at: datetime
+    recorded_at: datetime
     replayed: bool
     voided: bool = False
-    boards: list[Board] = field(default_factory=list)
+    counts: list[Counted] = field(default_factory=list)
     batch: Batch | None = None
 
 
@@ -119,15 +121,21 @@ class _OutOfRange(Exception):
 
 
 Result = Outcome | BaseException
-Winner = tuple[Submission, list[Board]]
+Winner = tuple[Submission, list[Counted]]
 
 
 class Committer:
-    """Commits batches of submissions; `applied` collects outbox ids to drop with the next batch."""
+    """Commits batches of submissions; `applied` collects outbox ids to drop with the next batch.
 
-    def __init__(self, pool: Pool, *, retry_seconds: float) -> None:
+    Args:
+        retry_seconds: how long a batch is tried again.
+        grace: how long after its end a season takes late results.
+    """
+
+    def __init__(self, pool: Pool, *, retry_seconds: float, grace: timedelta) -> None:
         self._pool = pool
         self._retry_seconds = retry_seconds
+        self.closings = Closings(grace)
         self._games: dict[int, Game] = {}
         self.applied: list[int] = []
 
@@ -221,9 +229,13 @@ class Committer:
                 for submission in batch
                 if (error := self._refusal(submission, moment)) is not None
             }
-            fresh = [_session_row(s, now) for s in batch if s.key not in refused]
-            inserted = await transaction.record_sessions(fresh) if fresh else set()
-            winners = {s.key: (s, self._boards(s)) for s in batch if s.key in inserted}
+            fresh = [submission for submission in batch if submission.key not in refused]
+            closings = await self._open_seasons(transaction, fresh, now)
+            rows = [_session_row(submission, now) for submission in fresh]
+            inserted = await transaction.record_sessions(rows, now) if rows else set()
+            winners = {
+                s.key: (s, closings.counts(*self._played(s, now), now)) for s in fresh if s.key in inserted
+            }
             losers = [submission for submission in batch if submission.key not in inserted]
             known: dict[Key, Recorded] = {}
             if losers:
@@ -232,13 +244,15 @@ class Committer:
             changed = (
                 await self._write(transaction, [*winners.values()], moment, dropped) if winners else None
             )
+        self.closings.learn(closings)
         if changed is not None:
             del self.applied[: len(dropped)]
         return [
             Outcome(
                 submission.session.played_at or now,
+                now,
                 replayed=False,
-                boards=winners[submission.key][1],
+                counts=winners[submission.key][1],
                 batch=changed,
             )
             if submission.key in winners
@@ -257,7 +271,8 @@ class Committer:
                 self._games[game_id] = game
         first = in_force[0]
         has_bans = any(row["has_bans"] for row in in_force)
-        return Moment(first["now"], first["first_period"], first["closed_until"], has_bans)
+        now = max(row["now"] for row in in_force)
+        return Moment(now, first["first_period"], first["closed_until"], has_bans)
 
     def _refusal(self, submission: Submission, moment: Moment) -> LeaderboardError | None:
         """Return why a session may not be recorded now; checks here can change with time."""
@@ -280,7 +295,7 @@ class Committer:
         folds = _fold(winners, now)
         users = sorted({(s.game.game_id, r.user_id) for s, _ in winners for r in s.session.results})
         if moment.has_bans:
-            games = {board.leaderboard_id: board.game_id for _, boards in winners for board in boards}
+            games = {board.leaderboard_id: board.game_id for _, counts in winners for board, _ in counts}
             banned = await transaction.banned_users(users)
             folds = [f._replace(hidden=(games[f.ranking.leaderboard_id], f.user_id) in banned) for f in folds]
         outbox_id, rows = await transaction.record_results(
@@ -305,20 +320,34 @@ class Committer:
             raise _OutOfRange(beyond)
         return Batch(outbox_id, entries)
 
-    def _boards(self, submission: Submission) -> list[Board]:
-        """Return the leaderboards a session counts on, by the rules in force."""
+    async def _open_seasons(
+        self, transaction: Transaction, submissions: list[Submission], now: datetime
+    ) -> Closings:
+        """See to it that every season these may count in has its row; return what is known of seasons then.
+
+        It is this batch's own until that has committed: rolled back, the rows are gone.
+        """
+        unknown = self.closings.unknown(self._played(submission, now) for submission in submissions)
+        if not unknown:
+            return self.closings
+        found = await transaction.open_seasons(unknown, self.closings.grace, now)
+        return self.closings.extended(unknown, found)
+
+    def _played(self, submission: Submission, now: datetime) -> Played:
+        """Return the leaderboards by the rules in force, the mode and the time of a session."""
         boards = self._games[submission.game.game_id].boards.values()
-        return [board for board in boards if board.counts(submission.session.mode)]
+        return boards, submission.session.mode, submission.session.played_at or now
 
 
 def _fold(winners: list[Winner], now: datetime) -> list[Fold]:
     """Merge the contributions of a batch, one for each entry, sorted by the entries' key."""
     merged: dict[EntryKey, Fold] = {}
-    for submission, boards in winners:
+    for submission, counts in winners:
         session = submission.session
         played_at = microseconds(session.played_at or now)
-        for board in boards:
-            ranking = board.ranking(0)
+        for board, ranking in counts:
+            if ranking is None:
+                continue
             operator = board.operator
             for result in session.results:
                 part = rules.contribution(operator, ranking, result.score, played_at, submission.session_id)
@@ -339,7 +368,9 @@ def _classified(
         detail = f"session {submission.session_id} was recorded with other content"
         return LeaderboardError("session_conflict", detail)
     # Our own earlier try went through: its caller has had no answer yet, so to them it is new.
-    return Outcome(recorded.played_at, replayed=not submission.tried, voided=recorded.voided)
+    return Outcome(
+        recorded.played_at, recorded.recorded_at, replayed=not submission.tried, voided=recorded.voided
+    )
 
 
 def _session_row(submission: Submission, now: datetime) -> SessionRow:

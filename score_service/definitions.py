@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import asyncpg
@@ -17,6 +18,7 @@ from shared.events import RulesChanged, publish
 from shared.messages import GameIn, GameOut, LeaderboardIn, LeaderboardOut
 from shared.names import MAX_SCORE, clean, is_slug
 from shared.postgres import Connection, Pool, translated
+from shared.seasons import calendar, schedule_fault, timezone_fault
 from shared.wire import Wire
 
 log = logging.getLogger(__name__)
@@ -25,17 +27,23 @@ FOLDING = ("operator", "sort_order", "ties", "schedule", "timezone", "modes")
 """What a board's entries depend on: changed, the board is folded anew as the next generation."""
 
 
+MAX_SEASONS = 250_000
+"""Seasons a board may have when it is folded from its history: 28 years of hours."""
+
+
 class Definitions:
     """Creates, changes and drops games and leaderboards.
 
     Args:
         wire: where events go, so that other replicas look at once and not within a second.
+        grace: how long after its end a season takes late results.
     """
 
-    def __init__(self, pool: Pool, games: Games, wire: Wire) -> None:
+    def __init__(self, pool: Pool, games: Games, wire: Wire, *, grace: timedelta) -> None:
         self._pool = pool
         self._games = games
         self._wire = wire
+        self._grace = grace
 
     async def put_game(self, name: str, body: GameIn, key_id: str = "") -> tuple[GameOut, bool]:
         """Create a game with its leaderboard `global`, or rename it; return it and whether it is new.
@@ -97,6 +105,7 @@ class Definitions:
             before = await connection.fetchrow(SQL["leaderboard"], game.game_id, name)
             if before is None:
                 row = await connection.fetchrow(SQL["insert_leaderboard"], game.game_id, name, *definition)
+                await open_seasons(connection, row, self._grace)
                 await _fold(connection, row)
             else:
                 row = await self._replace(connection, before, definition)
@@ -139,8 +148,10 @@ class Definitions:
             assert row is not None, "the gate keeps the row"
             if _same_contributions(before, row):
                 await connection.execute(SQL["carry_base"], before["leaderboard_id"], generation)
+                await connection.execute(SQL["carry_seasons"], before["leaderboard_id"], generation)
             else:
                 await connection.execute(SQL["set_base_until"], before["leaderboard_id"], date.min)
+                await open_seasons(connection, row, self._grace)
             await connection.execute(SQL["discard_entries"], before["leaderboard_id"], generation)
             await _fold(connection, row)
         return row
@@ -178,6 +189,24 @@ def leaderboard(row: Any) -> LeaderboardOut:
     )
 
 
+async def open_seasons(connection: Connection, row: Any, grace: timedelta) -> None:
+    """Give a scheduled board's generation the seasons its history was recorded in, under the gate.
+
+    Raises:
+        LeaderboardError: `invalid_request`, there would be too many.
+    """
+    if row["schedule"] is None:
+        return
+    days = [each["day"] for each in await connection.fetch(SQL["days_of_history"], row["game_id"])]
+    # A century of hours takes seconds to reckon: others go on meanwhile.
+    on = calendar(row["schedule"], row["timezone"]).on
+    seasons = await asyncio.to_thread(on, days, MAX_SEASONS)
+    if len(seasons) > MAX_SEASONS:
+        raise invalid("schedule", f"makes more than {MAX_SEASONS} seasons of the recorded history")
+    starts, ends = ([season[i] for season in seasons] for i in (0, 1))
+    await connection.execute(SQL["open_seasons_of_history"], row["leaderboard_id"], starts, ends, grace)
+
+
 async def _fold(connection: Connection, row: Any) -> None:
     """Fold the whole history into a board's entries, under the gate."""
     try:
@@ -195,7 +224,8 @@ async def _fold(connection: Connection, row: Any) -> None:
 def _same_contributions(before: Any, after: Any) -> bool:
     """Say whether results add the same to both; what retention took out of the history is then kept."""
     same_choice = after["operator"] != "best" or after["sort_order"] == before["sort_order"]
-    return same_choice and all(after[column] == before[column] for column in ("operator", "modes"))
+    same = ("operator", "modes", "schedule", "timezone")
+    return same_choice and all(after[column] == before[column] for column in same)
 
 
 def _definition(body: LeaderboardIn) -> tuple[Any, ...]:
@@ -216,8 +246,10 @@ def _definition(body: LeaderboardIn) -> tuple[Any, ...]:
 def _check(body: LeaderboardIn) -> None:
     if body.min_score > body.max_score:
         raise invalid("min_score", f"{body.min_score} must not be above max_score {body.max_score}")
-    if body.schedule is not None or body.timezone != "UTC":
-        raise invalid("schedule", "scheduled leaderboards are not supported yet")
+    if body.schedule is not None and (fault := schedule_fault(body.schedule)) is not None:
+        raise invalid("schedule", fault)
+    if (fault := timezone_fault(body.timezone)) is not None:
+        raise invalid("timezone", fault)
 
 
 def _game_action(before: Any, after: Any) -> str | None:

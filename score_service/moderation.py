@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -65,8 +65,11 @@ class Moderation:
             users = [row["user_id"] for row in await connection.fetch(SQL["users_of_session"], *key)]
             current = await transaction.game(game.game)
             assert current is not None, "a game is never deleted"
-            boards = [board for board in current.boards.values() if board.counts(marked["mode"])]
-            entries = await _refold(connection, boards, users)
+            counts = self._committer.closings.counts(
+                current.boards.values(), marked["mode"], marked["played_at"], marked["recorded_at"]
+            )
+            rankings = {board: ranking.season for board, ranking in counts if ranking is not None}
+            entries = await _refold(connection, rankings, users)
             outbox_id = await self._write_down(
                 connection, game, entries, key_id, "void", str(record.session_id), reason
             )
@@ -138,21 +141,25 @@ class Moderation:
 
 
 async def _refold(
-    connection: Connection, boards: Sequence[Board], users: list[str]
+    connection: Connection, seasons: Mapping[Board, int], users: list[str]
 ) -> dict[EntryKey, EntryRow]:
-    """Lock users' entries in the order of every batch; then, in new statements, fold and replace."""
-    ordered = sorted(boards, key=lambda board: (_LOCK_ORDER[board.operator], board.leaderboard_id))
+    """Lock users' entries in the order of every batch; then, in new statements, fold and replace.
+
+    `seasons` names the boards, and which season of each.
+    """
+    ordered = sorted(seasons, key=lambda board: (_LOCK_ORDER[board.operator], board.leaderboard_id))
     for board in ordered:
-        await connection.execute(SQL["lock_entries"], board.leaderboard_id, board.generation, users)
+        key = (board.leaderboard_id, board.generation, users, seasons[board])
+        await connection.execute(SQL["lock_entries"], *key)
     rows: list[Any] = []
     for board in ordered:
         try:
-            rows += await connection.fetch(SQL["refold_entries"], board.leaderboard_id, users)
+            rows += await connection.fetch(SQL["refold_entries"], board.leaderboard_id, users, seasons[board])
         except asyncpg.NumericValueOutOfRangeError as error:
             raise _out_of_range(board) from error
         if any(abs(row["sort_key"]) > MAX_SCORE for row in rows):
             raise _out_of_range(board)
-    return _by_key(boards, rows)
+    return _by_key(ordered, rows)
 
 
 def _by_key(boards: Any, rows: Sequence[Any]) -> dict[EntryKey, EntryRow]:

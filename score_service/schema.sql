@@ -38,7 +38,8 @@ BEGIN
         PERFORM pg_advisory_xact_lock_shared(1, id);
     END LOOP;
     RETURN QUERY
-        SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL, clock_timestamp(),
+        SELECT g.game_id, g.game, g.rules_version, g.archived_at IS NOT NULL,
+               greatest(clock_timestamp(), g.not_before),
                h.first_period, h.closed_until, g.has_bans
           FROM history AS h, unnest(game_ids) AS wanted (id)
           JOIN games AS g ON g.game_id = wanted.id;
@@ -71,48 +72,67 @@ CREATE TABLE leaderboards (
 
 COMMENT ON COLUMN leaderboards.base_until IS 'closed periods before this month are folded into entry_base';
 
-CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity'::date, users text[] DEFAULT NULL::text[]) RETURNS TABLE(user_id text, score bigint, reached_at bigint, session_id uuid)
+CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity'::date, users text[] DEFAULT NULL::text[], only_season bigint DEFAULT NULL::bigint) RETURNS TABLE(season bigint, user_id text, score bigint, reached_at bigint, session_id uuid)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'public', 'pg_temp'
     AS $_$
 BEGIN
     RETURN QUERY EXECUTE $fold$
-        WITH contributions AS (
-            SELECT r.user_id,
+        WITH bounds AS MATERIALIZED (
+            SELECT array_agg(b.season ORDER BY b.season) AS keys,
+                   array_agg(to_timestamp(b.season) ORDER BY b.season) AS starts,
+                   array_agg(b.ends_at ORDER BY b.season) AS ends,
+                   array_agg(b.closes_at ORDER BY b.season) AS closes
+              FROM seasons AS b
+             WHERE $1.schedule IS NOT NULL
+               AND b.leaderboard_id = $1.leaderboard_id
+               AND b.generation = $1.generation
+               AND ($4 IS NULL OR b.season = $4)
+        ), contributions AS (
+            SELECT CASE WHEN $1.schedule IS NULL THEN 0
+                        ELSE bounds.keys[width_bucket(s.played_at, bounds.starts)] END AS season,
+                   r.user_id,
                    CASE WHEN $1.operator = 'count' THEN 1 ELSE r.score END AS score,
                    (CASE WHEN $1.operator = 'sum' AND r.score = 0 THEN -1 ELSE 1 END
                     * extract(epoch FROM r.played_at) * 1000000)::bigint AS reached_at,
                    CASE WHEN $1.operator = 'latest' THEN r.session_id END AS session_id
-              FROM history AS h, game_sessions AS s
+              FROM history AS h
+             CROSS JOIN bounds
+             CROSS JOIN game_sessions AS s
               JOIN session_results AS r USING (game_id, period, session_id)
              WHERE r.game_id = $1.game_id
                AND ($3 IS NULL OR r.user_id = ANY ($3))
+               AND ($4 IS NULL OR $1.schedule IS NULL OR r.played_at >= to_timestamp($4))
                AND s.voided_at IS NULL
                AND ($1.modes IS NULL OR s.mode = ANY ($1.modes))
                AND r.score BETWEEN $1.min_score AND $1.max_score
+               AND ($1.schedule IS NULL
+                    OR (s.played_at < bounds.ends[width_bucket(s.played_at, bounds.starts)]
+                        AND s.recorded_at < bounds.closes[width_bucket(s.played_at, bounds.starts)]))
                AND CASE WHEN $2 = 'infinity' THEN s.period >= $1.base_until OR s.period < h.first_period
                         ELSE s.period >= greatest($1.base_until, h.first_period) AND s.period < $2 END
              UNION ALL
-            SELECT b.user_id, b.score, b.reached_at, b.session_id
+            SELECT b.season, b.user_id, b.score, b.reached_at, b.session_id
               FROM entry_base AS b
              WHERE b.leaderboard_id = $1.leaderboard_id
                AND b.generation = $1.generation
                AND ($3 IS NULL OR b.user_id = ANY ($3))
+               AND ($4 IS NULL OR b.season = $4)
         )
-        SELECT c.user_id, sum(c.score)::bigint, max(c.reached_at), NULL::uuid
+        SELECT c.season, c.user_id, sum(c.score)::bigint, max(c.reached_at), NULL::uuid
           FROM contributions AS c
          WHERE $1.operator IN ('sum', 'count')
-         GROUP BY c.user_id
+         GROUP BY c.season, c.user_id
          UNION ALL
-        (SELECT DISTINCT ON (c.user_id) c.user_id, c.score, c.reached_at, c.session_id
+        (SELECT DISTINCT ON (c.season, c.user_id) c.season, c.user_id, c.score, c.reached_at, c.session_id
            FROM contributions AS c
           WHERE $1.operator IN ('best', 'latest')
-          ORDER BY c.user_id,
+          ORDER BY c.season, c.user_id,
                    CASE WHEN $1.operator = 'latest' THEN NULL
                         WHEN $1.sort_order = 'desc' THEN -c.score ELSE c.score END,
                    CASE WHEN $1.operator = 'latest' THEN -c.reached_at ELSE c.reached_at END,
                    c.session_id DESC)
-    $fold$ USING board, until, users;
+    $fold$ USING board, until, users, only_season;
 END
 $_$;
 
@@ -221,8 +241,23 @@ CREATE TABLE entry_base (
     user_id text NOT NULL COLLATE pg_catalog."C",
     score bigint NOT NULL,
     reached_at bigint NOT NULL,
-    session_id uuid
+    session_id uuid,
+    season bigint NOT NULL
 );
+
+CREATE TABLE final_standings (
+    leaderboard_id integer NOT NULL,
+    generation integer NOT NULL,
+    season bigint NOT NULL,
+    place bigint NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    rank bigint NOT NULL,
+    ties bigint NOT NULL,
+    better bigint NOT NULL,
+    score bigint NOT NULL
+);
+
+COMMENT ON COLUMN final_standings.better IS 'players with a strictly better score';
 
 CREATE TABLE game_sessions (
     game_id integer NOT NULL,
@@ -246,10 +281,13 @@ CREATE TABLE games (
     rules_version bigint DEFAULT 1 NOT NULL,
     has_bans boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    archived_at timestamp with time zone
+    archived_at timestamp with time zone,
+    not_before timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
 );
 
 COMMENT ON COLUMN games.rules_version IS 'bumped, under the exclusive gate, by whatever changes what a result counts for';
+
+COMMENT ON COLUMN games.not_before IS 'no batch is earlier than this, whatever its clock says: a season was closed then';
 
 ALTER TABLE games ALTER COLUMN game_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME games_game_id_seq
@@ -293,6 +331,31 @@ ALTER TABLE outbox ALTER COLUMN outbox_id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE seasons (
+    leaderboard_id integer NOT NULL,
+    generation integer NOT NULL,
+    season bigint NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    closes_at timestamp with time zone NOT NULL,
+    closed_at timestamp with time zone,
+    sealed_at timestamp with time zone,
+    total bigint,
+    digest text,
+    previous_digests jsonb DEFAULT '[]'::jsonb NOT NULL,
+    CONSTRAINT seasons_check CHECK ((closes_at >= ends_at)),
+    CONSTRAINT seasons_check1 CHECK (((sealed_at IS NULL) OR ((closed_at IS NOT NULL) AND (total IS NOT NULL) AND (digest IS NOT NULL))))
+);
+
+COMMENT ON COLUMN seasons.season IS 'its start in Unix seconds';
+
+COMMENT ON COLUMN seasons.closes_at IS 'results recorded from then on do not count: its end and the grace';
+
+COMMENT ON COLUMN seasons.closed_at IS 'when, alone behind the gate, it was made sure that no batch adds to it any more';
+
+COMMENT ON COLUMN seasons.digest IS 'SHA-256 of the sealed standings, see rules.py';
+
+COMMENT ON COLUMN seasons.previous_digests IS '[{"digest", "total", "sealed_at"}, ...] of standings sealed before, oldest first';
+
 CREATE TABLE session_results (
     game_id integer NOT NULL,
     period date NOT NULL,
@@ -325,7 +388,13 @@ ALTER TABLE ONLY entries
     ADD CONSTRAINT entries_pkey PRIMARY KEY (leaderboard_id, generation, season, user_id);
 
 ALTER TABLE ONLY entry_base
-    ADD CONSTRAINT entry_base_pkey PRIMARY KEY (leaderboard_id, generation, user_id);
+    ADD CONSTRAINT entry_base_pkey PRIMARY KEY (leaderboard_id, generation, season, user_id);
+
+ALTER TABLE ONLY final_standings
+    ADD CONSTRAINT final_standings_leaderboard_id_generation_season_user_id_key UNIQUE (leaderboard_id, generation, season, user_id);
+
+ALTER TABLE ONLY final_standings
+    ADD CONSTRAINT final_standings_pkey PRIMARY KEY (leaderboard_id, generation, season, place);
 
 ALTER TABLE ONLY game_sessions
     ADD CONSTRAINT game_sessions_pkey PRIMARY KEY (game_id, period, session_id);
@@ -348,6 +417,9 @@ ALTER TABLE ONLY leaderboards
 ALTER TABLE ONLY outbox
     ADD CONSTRAINT outbox_pkey PRIMARY KEY (outbox_id);
 
+ALTER TABLE ONLY seasons
+    ADD CONSTRAINT seasons_pkey PRIMARY KEY (leaderboard_id, generation, season);
+
 ALTER TABLE ONLY session_results
     ADD CONSTRAINT session_results_pkey PRIMARY KEY (game_id, period, session_id, user_id);
 
@@ -358,9 +430,13 @@ CREATE INDEX audit_log_by_game ON audit_log USING btree (game_id, audit_id);
 
 CREATE INDEX entries_deleted ON entries USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);
 
+CREATE INDEX entries_hidden ON entries USING btree (leaderboard_id, generation, season, user_id) WHERE hidden;
+
 CREATE INDEX entries_rank ON entries USING btree (leaderboard_id, generation, season, sort_key, tiebreak, user_id) WHERE ((NOT hidden) AND (deleted_at IS NULL));
 
 CREATE INDEX game_sessions_by_time ON ONLY game_sessions USING btree (game_id, played_at, session_id);
+
+CREATE INDEX seasons_due ON seasons USING btree (closes_at) WHERE (sealed_at IS NULL);
 
 CREATE INDEX session_results_by_user ON ONLY session_results USING btree (game_id, user_id, played_at, session_id);
 
@@ -392,6 +468,9 @@ GRANT SELECT ON TABLE entries TO leaderboard_rank;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE entry_base TO leaderboard_score;
 
+GRANT SELECT,INSERT,DELETE ON TABLE final_standings TO leaderboard_score;
+GRANT SELECT ON TABLE final_standings TO leaderboard_rank;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE game_sessions TO leaderboard_score;
 GRANT SELECT ON TABLE game_sessions TO leaderboard_rank;
 
@@ -402,6 +481,9 @@ GRANT SELECT,UPDATE ON TABLE history TO leaderboard_score;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE outbox TO leaderboard_score;
 GRANT SELECT ON TABLE outbox TO leaderboard_rank;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE seasons TO leaderboard_score;
+GRANT SELECT ON TABLE seasons TO leaderboard_rank;
 
 GRANT SELECT,INSERT ON TABLE session_results TO leaderboard_score;
 GRANT SELECT ON TABLE session_results TO leaderboard_rank;

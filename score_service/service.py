@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import UNSET
@@ -14,6 +15,7 @@ from score_service import rules
 from score_service.committer import Batch, Committer, EntryKey, Outcome, Submission
 from score_service.history import History
 from score_service.index import Applier
+from score_service.seasons import Counted
 from score_service.store import EntryRow
 from shared.boards import Game, Games
 from shared.coalesce import LATER, Coalescer
@@ -79,7 +81,11 @@ class Sessions:
         """
         rules.check_session(session)
         session_id = session.session_id or uuid7()
-        rankings = [board.ranking(0) for board in game.boards.values() if board.counts(session.mode)]
+        now = datetime.now(UTC)
+        counts = self._committer.closings.counts(
+            game.boards.values(), session.mode, session.played_at or now, now
+        )
+        rankings = [ranking for _, ranking in counts if ranking is not None]
         if self._applier.any_cold(rankings):
             async with asyncio.timeout_at(deadline):
                 await self._applier.warm(rankings)
@@ -149,11 +155,12 @@ class Sessions:
         for submission, outcome in replays:
             if not outcome.voided:
                 game = await self._games.get(submission.game.game)
-                mode = submission.session.mode
-                outcome.boards = [board for board in game.boards.values() if board.counts(mode)]
-                for board in outcome.boards:
-                    ranking = board.ranking(0)
-                    keys.update(dict.fromkeys((ranking, r.user_id) for r in submission.session.results))
+                outcome.counts = self._committer.closings.counts(
+                    game.boards.values(), submission.session.mode, outcome.played_at, outcome.recorded_at
+                )
+                for _, ranking in outcome.counts:
+                    if ranking is not None:
+                        keys.update(dict.fromkeys((ranking, r.user_id) for r in submission.session.results))
         scores = await self._history.scores(list(keys))
         try:
             places = await self._applier.places(scores)
@@ -194,24 +201,25 @@ def _answer(submission: Submission, outcome: Outcome, batch: Batch, placed: Plac
         ResultOut(
             result.user_id,
             result.score,
-            [_change(board, result.user_id, batch, placed) for board in outcome.boards],
+            [_change(counted, result.user_id, batch, placed) for counted in outcome.counts],
         )
         for result in submission.session.results
     ]
     return SessionOut(submission.session_id, outcome.played_at, results)
 
 
-def _change(board: Board, user_id: str, batch: Batch, placed: Places) -> EntryChange:
-    ranking = board.ranking(0)
+def _change(counted: Counted, user_id: str, batch: Batch, placed: Places) -> EntryChange:
+    board, ranking = counted
+    if ranking is None:
+        return _closed(board)
+    season = season_id(ranking.season)
     key = (ranking, user_id)
     place = placed.get(key)
     if place is None or place.score is None:
         score = ranking.score(batch.entries[key].sort_key)
-        return EntryChange(board.leaderboard, season_id(0), score, None, None, None)
+        return EntryChange(board.leaderboard, season, score, None, None, None)
     # A later batch may have been applied first: then score and rank are both of that moment.
-    return EntryChange(
-        board.leaderboard, season_id(0), place.score, place.rank, place.previous_rank, place.ties
-    )
+    return EntryChange(board.leaderboard, season, place.score, place.rank, place.previous_rank, place.ties)
 
 
 def _replay(submission: Submission, outcome: Outcome, standings: Standings) -> SessionOut:
@@ -222,9 +230,9 @@ def _replay(submission: Submission, outcome: Outcome, standings: Standings) -> S
             result.user_id,
             result.score,
             [
-                _standing(board, *standings[key])
-                for board in outcome.boards
-                if (key := (board.ranking(0), result.user_id)) in standings
+                change
+                for counted in outcome.counts
+                if (change := _standing(counted, result.user_id, standings)) is not None
             ],
         )
         for result in submission.session.results
@@ -233,10 +241,21 @@ def _replay(submission: Submission, outcome: Outcome, standings: Standings) -> S
     return SessionOut(submission.session_id, outcome.played_at, results, voided)
 
 
-def _standing(board: Board, score: int, place: Place | None) -> EntryChange:
+def _standing(counted: Counted, user_id: str, standings: Standings) -> EntryChange | None:
+    board, ranking = counted
+    if ranking is None:
+        return _closed(board)
+    if (ranking, user_id) not in standings:
+        return None
+    score, place = standings[ranking, user_id]
+    season = season_id(ranking.season)
     if place is None:
-        return EntryChange(board.leaderboard, season_id(0), score, None, None, None)
-    return EntryChange(board.leaderboard, season_id(0), place.score, place.rank, place.rank, place.ties)
+        return EntryChange(board.leaderboard, season, score, None, None, None)
+    return EntryChange(board.leaderboard, season, place.score, place.rank, place.rank, place.ties)
+
+
+def _closed(board: Board) -> EntryChange:
+    return EntryChange(board.leaderboard, None, reason="season_closed")
 
 
 def _give(submission: Submission, outcome: Any) -> None:

@@ -42,6 +42,10 @@ class Settings(Struct, frozen=True):
     index_idle_seconds: Annotated[
         int, Meta(ge=60, le=31_536_000, description="an index not used for this long expires")
     ] = 86_400
+    season_grace_seconds: Annotated[
+        int,
+        Meta(ge=0, le=2_592_000, description="how long after a season's end late results still count in it"),
+    ] = 600
     history_months: Annotated[
         int,
         Meta(

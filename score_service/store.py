@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -46,7 +46,17 @@ class Recorded(NamedTuple):
 
     fingerprint: bytes
     played_at: datetime
+    recorded_at: datetime
     voided: bool
+
+
+class SeasonRow(NamedTuple):
+    """A row of `seasons` to insert."""
+
+    leaderboard_id: int
+    generation: int
+    season: int
+    ends_at: datetime
 
 
 class Fold(NamedTuple):
@@ -89,9 +99,17 @@ class Transaction:
         """Return a game's definition as this transaction sees it."""
         return game_from_rows(await self._connection.fetch(GAME_WITH_BOARDS, game))
 
-    async def record_sessions(self, rows: Sequence[SessionRow]) -> set[tuple[int, UUID]]:
+    async def open_seasons(
+        self, rows: Sequence[SeasonRow], grace: timedelta, now: datetime
+    ) -> dict[tuple[int, int, int], datetime]:
+        """Open those of some seasons that still take results; return when those that have a row close."""
+        await self._connection.execute(SQL["open_seasons"], *columns(rows, 4), grace, now)
+        found = await self._connection.fetch(SQL["closings_of_seasons"], *columns(rows, 4)[:3])
+        return {(row[0], row[1], row[2]): row[3] for row in found}
+
+    async def record_sessions(self, rows: Sequence[SessionRow], now: datetime) -> set[tuple[int, UUID]]:
         """Insert sessions; return (game_id, session_id) of those that were not there."""
-        inserted = await self._connection.fetch(SQL["record_sessions"], *columns(rows, 6))
+        inserted = await self._connection.fetch(SQL["record_sessions"], *columns(rows, 6), now)
         return {(row[0], row[1]) for row in inserted}
 
     async def classify_sessions(
@@ -99,7 +117,7 @@ class Transaction:
     ) -> dict[tuple[int, UUID], Recorded]:
         """Return what is recorded of sessions, by (game_id, session_id)."""
         rows = await self._connection.fetch(SQL["classify_sessions"], *columns(keys, 3))
-        return {(row[0], row[1]): Recorded(row[2], row[3], row[4]) for row in rows}
+        return {(row[0], row[1]): Recorded(row[2], row[3], row[4], row[5]) for row in rows}
 
     async def banned_users(self, users: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
         """Return those of (game_id, user_id) who are banned."""

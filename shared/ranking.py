@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from shared.messages import Operator, Order, Ties
+from shared.seasons import ENDLESS, Calendar, Season, calendar
 
 KNOWN_SEASONS = 16
 """Seasons of a board whose rankings are kept at hand."""
@@ -39,6 +40,15 @@ class Board:
     def counts(self, mode: str | None) -> bool:
         """Say whether a session of `mode` counts here."""
         return self.modes is None or mode in self.modes
+
+    @cached_property
+    def calendar(self) -> Calendar | None:
+        """When the seasons of a scheduled leaderboard change; None for an endless one."""
+        return None if self.schedule is None else calendar(self.schedule, self.timezone)
+
+    def season_at(self, moment: int) -> Season:
+        """Return the season a moment (Unix seconds) belongs to."""
+        return ENDLESS if self.calendar is None else self.calendar.at(moment)
 
     def ranking(self, season: int) -> Ranking:
         """Return the ranking of one season (its start in Unix seconds; 0: the endless one)."""

@@ -66,8 +66,12 @@ DELETE FROM entries
         LIMIT $3);
 
 -- name: drop_discarded
--- A discarded generation has no entries left; its base goes too.
-WITH base AS (DELETE FROM entry_base WHERE leaderboard_id = $1 AND generation = $2)
+-- A discarded generation has no entries left; its base and seasons go too.
+WITH base AS (
+    DELETE FROM entry_base WHERE leaderboard_id = $1 AND generation = $2
+), ended AS (
+    DELETE FROM seasons WHERE leaderboard_id = $1 AND generation = $2
+)
 DELETE FROM discarded WHERE leaderboard_id = $1 AND generation = $2;
 
 -- name: put_profile

@@ -3,25 +3,36 @@
 UPDATE game_sessions
    SET voided_at = now(), void_reason = $4
  WHERE game_id = $1 AND period = $2 AND session_id = $3 AND voided_at IS NULL
-RETURNING mode;
+RETURNING mode, played_at, recorded_at;
 
 -- name: users_of_session
 -- Who took part in a session, in id order.
 SELECT user_id FROM session_results WHERE game_id = $1 AND period = $2 AND session_id = $3 ORDER BY user_id;
 
 -- name: lock_entries
--- Lock some users' entries of one board in key order, before they are folded anew in a statement of
+-- Lock some users' entries of one board (of one season, or of all) in key order, before they are folded anew in a statement of
 -- its own (in this one the fold would read what was there before the lock was got).
 SELECT count(*)
   FROM (SELECT FROM entries
          WHERE leaderboard_id = $1 AND generation = $2 AND user_id = ANY ($3::text[])
+           AND ($4::bigint IS NULL OR season = $4)
          ORDER BY season, user_id
            FOR UPDATE) AS locked;
 
 -- name: refold_entries
--- Put some users' entries of one board at what the history says; where it says nothing, a tombstone.
+-- Put some users' entries of one board (of one season, or of all) at what the history says; where it says
+-- nothing, a tombstone.
 WITH folded AS (
-    SELECT f.* FROM leaderboards AS l CROSS JOIN LATERAL fold(l, 'infinity', $2::text[]) AS f WHERE l.leaderboard_id = $1
+    SELECT f.*
+      FROM leaderboards AS l CROSS JOIN LATERAL fold(l, 'infinity', $2::text[], $3::bigint) AS f
+     WHERE l.leaderboard_id = $1
+), wanted AS (
+    SELECT e.season, e.user_id AS who, f.user_id, f.score, f.reached_at, f.session_id
+      FROM leaderboards AS l
+      JOIN entries AS e USING (leaderboard_id, generation)
+      LEFT JOIN folded AS f ON f.season = e.season AND f.user_id = e.user_id
+     WHERE l.leaderboard_id = $1 AND e.user_id = ANY ($2::text[]) AND ($3 IS NULL OR e.season = $3)
+       AND e.deleted_at IS NULL
 )
 UPDATE entries AS e
    SET score = coalesce(f.score, 0),
@@ -31,10 +42,10 @@ UPDATE entries AS e
        session_id = f.session_id,
        version = nextval('entry_version'),
        deleted_at = CASE WHEN f.user_id IS NULL THEN now() END
-  FROM leaderboards AS l, unnest($2::text[]) AS wanted (user_id) LEFT JOIN folded AS f USING (user_id)
+  FROM leaderboards AS l, wanted AS f
  WHERE l.leaderboard_id = $1
    AND e.leaderboard_id = l.leaderboard_id AND e.generation = l.generation
-   AND e.user_id = wanted.user_id AND e.deleted_at IS NULL
+   AND e.season = f.season AND e.user_id = f.who AND e.deleted_at IS NULL
 RETURNING e.leaderboard_id, e.user_id, e.season, e.sort_key, e.tiebreak, e.version,
           e.hidden OR e.deleted_at IS NOT NULL AS hidden, false AS is_new;
 

@@ -8,9 +8,10 @@ SELECT * FROM enter_gate($1);
 SELECT pg_advisory_xact_lock(1, $1);
 
 -- name: record_sessions
--- Insert sessions that are not there yet; returns those it inserted. Sorted by the caller.
-INSERT INTO game_sessions (game_id, period, session_id, fingerprint, mode, played_at)
-SELECT *
+-- Insert sessions that are not there yet; returns those it inserted. Sorted by the caller. Recorded
+-- when the gate had been passed: that moment decides whether a season was still open.
+INSERT INTO game_sessions (game_id, period, session_id, fingerprint, mode, played_at, recorded_at)
+SELECT *, $7::timestamptz
   FROM unnest($1::int[], $2::date[], $3::uuid[], $4::bytea[], $5::text[], $6::timestamptz[])
 ON CONFLICT DO NOTHING
 RETURNING game_id, session_id;
@@ -19,10 +20,10 @@ RETURNING game_id, session_id;
 -- What is recorded of sessions that lost the insert. A statement of its own: in the insert's, a
 -- loser that waited for the winner's commit would not see it. The fence (OFFSET 0) keeps it one index
 -- probe of one partition for each session, whatever the planner believes of the tables' sizes.
-SELECT wanted.game_id, wanted.session_id, s.fingerprint, s.played_at, s.voided
+SELECT wanted.game_id, wanted.session_id, s.fingerprint, s.played_at, s.recorded_at, s.voided
   FROM unnest($1::int[], $2::date[], $3::uuid[]) AS wanted (game_id, period, session_id)
  CROSS JOIN LATERAL (
-       SELECT fingerprint, played_at, voided_at IS NOT NULL AS voided
+       SELECT fingerprint, played_at, recorded_at, voided_at IS NOT NULL AS voided
          FROM game_sessions
         WHERE game_id = wanted.game_id AND period = wanted.period AND session_id = wanted.session_id
        OFFSET 0) AS s;

@@ -20,11 +20,11 @@ SELECT leaderboard_id FROM leaderboards WHERE leaderboard_id = $1 FOR UPDATE;
 
 -- name: fold_base
 -- Fold a board's base and the months closed since into its base.
-INSERT INTO entry_base (leaderboard_id, generation, user_id, score, reached_at, session_id)
-SELECT l.leaderboard_id, l.generation, f.user_id, f.score, f.reached_at, f.session_id
+INSERT INTO entry_base (leaderboard_id, generation, season, user_id, score, reached_at, session_id)
+SELECT l.leaderboard_id, l.generation, f.season, f.user_id, f.score, f.reached_at, f.session_id
   FROM leaderboards AS l CROSS JOIN LATERAL fold(l, $2) AS f
  WHERE l.leaderboard_id = $1
-ON CONFLICT (leaderboard_id, generation, user_id) DO UPDATE
+ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
    SET score = EXCLUDED.score, reached_at = EXCLUDED.reached_at, session_id = EXCLUDED.session_id;
 
 -- name: set_base_until

@@ -98,7 +98,7 @@ async def test_a_dropped_board_is_gone_and_may_be_made_again(score: Score, pool:
 
 @pytest.mark.parametrize(
     ("body", "path"),
-    [({"min_score": 5, "max_score": 4}, "min_score"), ({"schedule": "weekly"}, "schedule")],
+    [({"min_score": 5, "max_score": 4}, "min_score"), ({"schedule": "now and then"}, "schedule")],
 )
 async def test_a_definition_that_makes_no_sense_is_refused(
     score: Score, body: dict[str, Any], path: str
