@@ -73,7 +73,7 @@ async def test_each_season_has_ranks_of_its_own(database_url: str, redis_url: st
 async def test_a_result_after_the_grace_is_recorded_and_does_not_rank(
     database_url: str, redis_url: str, pool: Pool
 ) -> None:
-    late = {"session_id": str(uuid7()), "played_at": hour(3).isoformat()}
+    late: dict[str, Any] = {"session_id": str(uuid7()), "played_at": hour(3).isoformat()}
     async with score_service(database_url, redis_url) as score:
         await score.define(hours={"schedule": "hourly"})
         answer, replayed = await score.post(("ada", 5), **late)
