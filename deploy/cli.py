@@ -7,6 +7,8 @@ import click
 from deploy.commands.keys import keys
 from deploy.commands.local import demo, example, up
 from deploy.commands.migrate import migrate
+from deploy.commands.secrets import secrets
+from deploy.commands.serve import gateway, rank_service, score_service
 
 
 @click.group()
@@ -15,7 +17,7 @@ def main() -> None:
     """Durable scores, exact tie-aware ranks, fast while millions play."""
 
 
-for command in (up, example, demo, migrate, keys):
+for command in (up, example, demo, migrate, keys, secrets, score_service, rank_service, gateway):
     main.add_command(command)
 
 

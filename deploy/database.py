@@ -20,8 +20,20 @@ def prepare(admin_url: str, database_url: str, passwords: dict[str, str]) -> Non
         if known is None:
             admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
         migrate(database_url)
-        for user, role in LOGINS.items():
-            _login(admin, user, role, passwords[user])
+    let_in(database_url, {user: passwords[user] for user in LOGINS})
+
+
+def let_in(database_url: str, passwords: dict[str, str]) -> None:
+    """Make the logins of services and set their passwords; the role of a service must be there.
+
+    Raises:
+        ValueError: there is no such service.
+    """
+    if unknown := sorted(passwords.keys() - LOGINS.keys()):
+        raise ValueError(f"no service logs in as {unknown[0]}: there are {', '.join(LOGINS)}")
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        for user, password in passwords.items():
+            _login(admin, user, LOGINS[user], password)
 
 
 def _login(admin: psycopg.Connection, user: str, role: str, password: str) -> None:

@@ -22,6 +22,7 @@ TOP_LEVEL = {
     *PACKAGES,
     "tests",
     ".ci",
+    ".dockerignore",
     ".gitignore",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
