@@ -16,7 +16,7 @@ ON_POSTGRES = score or rank or index or loading or profiles or migrations or fol
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run example demo test test-all test-postgres15 check format schema lock clean
+.PHONY: help run example demo test test-all test-postgres15 test-containers check format schema lock clean
 
 help: ## List these doors
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-postgres15: $(VENV)/.dev ## Run what touches Postgres on Debian's Postgres 
 	pg_virtualenv -v 15 -o fsync=off -o max_connections=200 -o shared_preload_libraries=pg_stat_statements \
 		env TESTS="$(ON_POSTGRES)" sh -c 'TEST_DATABASE_URL="postgresql://$$PGUSER:$$PGPASSWORD@$$PGHOST:$$PGPORT/postgres" \
 		$(BIN)/python -m pytest -q -n $(WORKERS) tests/integration tests/properties -k "$$TESTS" $(ARGS)'
+
+test-containers: $(VENV)/.dev ## Run what touches the stores on postgres:18 and valkey/valkey:9, where Docker runs
+	TEST_CONTAINERS=1 $(BIN)/python -m pytest $(SHARED) -m "not slow" tests/integration tests/properties -k "$(ON_POSTGRES)" $(ARGS)
 
 check: $(VENV)/.dev ## Lint, types, import contracts, house rules
 	$(BIN)/ruff check

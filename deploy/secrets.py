@@ -57,9 +57,8 @@ def make(folder: Path, hosts: Hosts) -> list[str]:
     if not (folder / "admin" / "signing.pem").exists():
         made.append("admin/signing.pem")
     keyring.load(folder / "admin")
-    public = folder / "gateway" / "jwks.json"
-    public.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    public.write_bytes((folder / "admin" / "jwks.json").read_bytes())
+    # Made once: later keys are added to it (`keys new`), and a start must not take them out again.
+    secret("gateway/jwks.json", (folder / "admin" / "jwks.json").read_text)
     (folder / "gateway" / "revoked").touch(mode=0o600)
     return made
 

@@ -80,16 +80,20 @@ def embedded_valkey() -> Iterator[str]:
 @contextmanager
 def contained_postgres() -> Iterator[str]:
     """Run Postgres in a container."""
-    from testcontainers.postgres import PostgresContainer
+    from testcontainers.community.postgres import PostgresContainer
 
-    with PostgresContainer("postgres:18", driver=None) as container:
+    command = [
+        "postgres",
+        *(part for name, value in THROW_AWAY.items() for part in ("-c", f"{name}={value}")),
+    ]
+    with PostgresContainer("postgres:18", driver=None).with_command(command) as container:
         yield container.get_connection_url()
 
 
 @contextmanager
 def contained_valkey() -> Iterator[str]:
     """Run Valkey in a container."""
-    from testcontainers.redis import RedisContainer
+    from testcontainers.community.redis import RedisContainer
 
     with RedisContainer("valkey/valkey:9") as container:
         host, port = container.get_container_host_ip(), container.get_exposed_port(6379)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
@@ -90,6 +92,26 @@ def test_mistakes_are_answered_with_a_sentence(
 
 def test_migrating_says_that_it_is_done(database_url: str) -> None:
     assert "newest schema" in run("migrate", "--database-url", database_url).output
+
+
+def test_migrating_lets_the_services_in(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(database_url + "\n")
+    (tmp_path / "logins").write_text('{"rank_service": "a secret"}')
+    words = ["--database-url-file", tmp_path / "url", "--logins", tmp_path / "logins"]
+    assert run("migrate", *words).exit_code == 0
+    theirs = urlsplit(database_url)._replace(netloc=f"rank_service:a%20secret@{at(database_url)}").geturl()
+    with psycopg.connect(theirs) as connection:
+        assert connection.execute("SELECT count(*) FROM games").fetchone() == (0,)
+
+
+def at(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def test_nobody_else_is_let_in(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "logins").write_text('{"postgres": "a secret"}')
+    result = run("migrate", "--database-url", database_url, "--logins", tmp_path / "logins")
+    assert "no service logs in as postgres" in result.output
 
 
 def test_local_keys_are_made_once_and_anew_for_another_signing_key(tmp_path: Path) -> None:
