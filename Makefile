@@ -55,9 +55,10 @@ format: $(VENV)/.dev ## Format the code, fix what can be fixed unasked
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-schema: $(VENV)/.dev ## Write schema.sql and SETTINGS.md anew from the migrations and the code
+schema: $(VENV)/.dev ## Write schema.sql, SETTINGS.md and METRICS.md anew from the migrations and the code
 	$(BIN)/python -m deploy.schema
 	$(BIN)/python -m deploy.reference
+	$(BIN)/python -m deploy.metrics
 
 lock: ## Renew the lock files (needs uv: https://docs.astral.sh/uv)
 	$(LOCK) --upgrade --all-extras $(foreach name,$(UNUSED),--no-emit-package $(name)) -o requirements-dev.txt

@@ -36,8 +36,8 @@ class Access(Collector):
         self._wanted = wanted
         self._lines: list[bytes] = []
         self._counts: Counter[tuple[str, str, str, int]] = Counter()
-        self._times: dict[str, list[int]] = {}
-        self._sums: Counter[str] = Counter()
+        self._times: dict[tuple[str, str, str], list[int]] = {}
+        self._sums: Counter[tuple[str, str, str]] = Counter()
         self.connections = 0
         self.ejected: dict[str, int] = {}
 
@@ -46,9 +46,10 @@ class Access(Collector):
         took = time.perf_counter() - request.began
         route = request.route
         service = route.service
-        self._counts[service, route.method, route.pattern, status] += 1
-        self._sums[service] += took  # type: ignore[assignment]  # a Counter adds floats just as well
-        times = self._times.setdefault(service, [0] * (len(BOUNDS) + 1))
+        asked = (service, route.method, route.pattern)
+        self._counts[*asked, status] += 1
+        self._sums[asked] += took  # type: ignore[assignment]  # a Counter adds floats just as well
+        times = self._times.setdefault(asked, [0] * (len(BOUNDS) + 1))
         times[bisect_left(BOUNDS, took)] += 1
         if self._wanted == "all" or (self._wanted == "errors" and status >= 500):
             self._write(request, status, took, service, client)
@@ -87,10 +88,10 @@ class Access(Collector):
             requests.add_metric([service, method, pattern, str(status)], count)
         yield requests
         seconds = HistogramMetricFamily(
-            "leaderboard_gateway_seconds", "Time from head to answer.", labels=["upstream"]
+            "leaderboard_gateway_seconds", "Time from head to answer.", labels=["upstream", "method", "route"]
         )
-        for service, times in self._times.items():
-            seconds.add_metric([service], _cumulative(times), self._sums[service])
+        for asked, times in self._times.items():
+            seconds.add_metric([*asked], _cumulative(times), self._sums[asked])
         yield seconds
         gauge = GaugeMetricFamily("leaderboard_gateway_connections", "Client connections open.")
         gauge.add_metric([], self.connections)

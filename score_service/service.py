@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import UNSET
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge, Histogram
 
 from score_service import rules
 from score_service.committer import Batch, Committer, EntryKey, Outcome, Submission
@@ -29,6 +29,12 @@ log = logging.getLogger(__name__)
 
 SESSIONS = Counter("leaderboard_sessions_total", "Sessions answered, by outcome.", ["outcome"])
 _RECORDED, _REPLAYED = SESSIONS.labels("recorded"), SESSIONS.labels("replayed")
+WAITING = Gauge("leaderboard_sessions_waiting", "Sessions that wait for a commit.")
+APPLY_SECONDS = Histogram(
+    "leaderboard_apply_seconds",
+    "Time from a batch's commit to its ranks: what the ranking index lags behind.",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
 UNAPPLIED = Counter("leaderboard_batches_unapplied_total", "Batches left to the outbox worker.")
 
 Places = dict[EntryKey, Placed]
@@ -62,6 +68,7 @@ class Sessions:
         self._history = history
         self._applies: set[asyncio.Task[None]] = set()
         self._commits = Coalescer(self._flush, batch=batch, queue=queue, lanes=lanes, weigh=_weight)
+        WAITING.set_function(lambda: self.waiting)
 
     @property
     def waiting(self) -> int:
@@ -132,7 +139,8 @@ class Sessions:
         batch = committed[0][1].batch
         assert batch is not None
         try:
-            placed = await self._apply(batch)
+            with APPLY_SECONDS.time():
+                placed = await self._apply(batch)
         except Exception:  # committed is committed: the answer goes out without ranks
             UNAPPLIED.inc()
             log.exception("a batch could not be applied")

@@ -37,6 +37,7 @@ DEFAULT_DEADLINE = 10.0
 """Seconds a request may take when no gateway set a deadline."""
 
 UNEXPECTED = Counter("leaderboard_unexpected_errors_total", "Exceptions no one expected, answered with 500.")
+PROBLEMS = Counter("leaderboard_problems_total", "Problems answered; `overloaded` is load shed.", ["code"])
 
 
 class Reply(NamedTuple):
@@ -200,6 +201,7 @@ def field_error(error: msgspec.ValidationError) -> LeaderboardError:
 def problem(error: LeaderboardError, request_id: str) -> Reply:
     """Encode an error as `application/problem+json` (RFC 9457)."""
     code = WIRE_CODES.get(error.code, error.code)
+    PROBLEMS.labels(code).inc()
     document: dict[str, Any] = {
         "type": f"urn:leaderboard:problem:{code}",
         "title": KINDS[error.code].title,

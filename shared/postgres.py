@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
+from prometheus_client import Gauge
 
 from shared.errors import StoreUnavailable
 
@@ -14,6 +15,9 @@ Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 )
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+OPEN = Gauge("leaderboard_pool_connections", "Connections to Postgres that are open.", ["pool"])
+IDLE = Gauge("leaderboard_pool_idle_connections", "Those of them that nobody uses.", ["pool"])
 
 # A server that cannot serve now, as opposed to a statement that is wrong: class 08 (connection),
 # 53 (resources: disk full, too many connections), 57P (shutdown, statement_timeout's 57014),
@@ -96,4 +100,6 @@ async def open_pool(
         },
     )
     async with pool:
+        OPEN.labels(name).set_function(pool.get_size)
+        IDLE.labels(name).set_function(pool.get_idle_size)
         yield pool

@@ -14,7 +14,7 @@ from deploy.borrowed import stack
 from deploy.embedded import free_ports
 from deploy.files import read_env
 
-OURS = ("GATEWAY_HOST", "GATEWAY_INTERNAL_PORT", "LOCAL_POSTGRES_PORT", "LOCAL_REDIS_PORT", "PUBLIC_GAMES")
+OURS = ("GATEWAY_HOST", "LOCAL_POSTGRES_PORT", "LOCAL_REDIS_PORT", "PUBLIC_GAMES")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Stack:
     folder: Path
     score_port: int
     rank_port: int
+    internal_port: int = 0
 
     @property
     def values(self) -> dict[str, str]:
@@ -47,9 +48,15 @@ class Stack:
 
 def surroundings() -> dict[str, str]:
     """Return an environment with free ports and no settings of the person who runs the tests."""
-    gateway, score, rank = free_ports(3)
+    gateway, score, rank, internal = free_ports(4)
     inherited = {name: value for name, value in os.environ.items() if name not in OURS}
-    return {**inherited, "GATEWAY_PORT": str(gateway), "SCORE_PORT": str(score), "RANK_PORT": str(rank)}
+    return {
+        **inherited,
+        "GATEWAY_PORT": str(gateway),
+        "SCORE_PORT": str(score),
+        "RANK_PORT": str(rank),
+        "GATEWAY_INTERNAL_PORT": str(internal),
+    }
 
 
 @contextmanager
@@ -57,4 +64,9 @@ def running_stack(folder: Path) -> Iterator[Stack]:
     """Run a stack in `folder` while the block lasts."""
     environ = surroundings()
     with stack(folder, environ):
-        yield Stack(folder, int(environ["SCORE_PORT"]), int(environ["RANK_PORT"]))
+        yield Stack(
+            folder,
+            int(environ["SCORE_PORT"]),
+            int(environ["RANK_PORT"]),
+            int(environ["GATEWAY_INTERNAL_PORT"]),
+        )

@@ -16,7 +16,7 @@ from deploy.commands.options import Existing
     "--logins",
     envvar="LOGINS_FILE",
     type=Existing,
-    help='A file {"score_service": PASSWORD, "rank_service": PASSWORD}: make these logins, set their passwords.',
+    help='A file {"score_service": PASSWORD, "rank_service": PASSWORD}: make these logins.',
 )
 def migrate(database_url: str | None, database_url_file: Path | None, logins: Path | None) -> None:
     """Bring a database to the newest schema (DATABASE_URL, or DATABASE_URL_FILE)."""

@@ -97,8 +97,8 @@ def test_migrating_says_that_it_is_done(database_url: str) -> None:
 def test_migrating_lets_the_services_in(database_url: str, tmp_path: Path) -> None:
     (tmp_path / "url").write_text(database_url + "\n")
     (tmp_path / "logins").write_text('{"rank_service": "a secret"}')
-    words = ["--database-url-file", tmp_path / "url", "--logins", tmp_path / "logins"]
-    assert run("migrate", *words).exit_code == 0
+    files = ("--database-url-file", tmp_path / "url", "--logins", tmp_path / "logins")
+    assert run("migrate", *files).exit_code == 0
     theirs = urlsplit(database_url)._replace(netloc=f"rank_service:a%20secret@{at(database_url)}").geturl()
     with psycopg.connect(theirs) as connection:
         assert connection.execute("SELECT count(*) FROM games").fetchone() == (0,)

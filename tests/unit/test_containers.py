@@ -1,4 +1,4 @@
-"""The image and docker-compose.yml: what is promised of them, read from the files; secrets; the health check."""
+"""The image and docker-compose.yml: what is promised of them; the secrets; the health check."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def answering() -> Iterator[HTTPServer]:
             self.send_response(self.server.status if self.path == "/readyz" else 404)  # type: ignore[attr-defined]
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, *args: Any) -> None:
             """Say nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
