@@ -70,12 +70,12 @@ def _declared(home: str) -> Iterator[Metric]:
 
 def _of(metric: MetricWrapperBase, home: str) -> Metric:
     (family,) = metric.describe()
-    labels = tuple(metric._labelnames)  # noqa: SLF001  the library has no other way to ask
+    labels = tuple(metric._labelnames)
     return Metric(_full(family.name, family.type), family.type, labels, family.documentation, home)
 
 
 def _of_family(family: Any) -> Metric:
-    labels = tuple(family._labelnames)  # noqa: SLF001
+    labels = tuple(family._labelnames)
     return Metric(_full(family.name, family.type), family.type, labels, family.documentation, "gateway")
 
 

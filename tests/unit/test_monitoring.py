@@ -1,4 +1,4 @@
-"""Alerts and dashboard: they speak of metrics there are; each alert fires when it should, and is explained."""
+"""Alerts and dashboard: they speak of metrics there are; each alert fires when it should."""
 
 from __future__ import annotations
 
