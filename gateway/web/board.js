@@ -227,6 +227,7 @@ export class Board {
 
   fail(error) {
     if (this.stopped) return;
+    this.failed = true;
     rows.clear();
     $("pages").replaceChildren();
     $("facts").replaceChildren();

@@ -9,7 +9,9 @@ export function histogram(buckets, here) {
   const height = 116, base = height - 18, top = 18;
   const most = Math.max(1, ...buckets.map((bucket) => bucket.count));
   const step = WIDTH / Math.max(1, buckets.length);
-  const at = here === undefined ? -1 : buckets.findIndex(({ from, to }) => here >= from && here <= to);
+  // A score newer than the picture may lie beyond its ends.
+  const within = buckets.findIndex(({ to }) => here <= to);
+  const at = here === undefined ? -1 : within < 0 ? buckets.length - 1 : within;
   const bars = buckets.map((bucket, i) => {
     const size = bucket.count ? Math.max(2, (bucket.count / most) * (base - top)) : 0;
     return svg("rect", { class: i === at ? "bar here" : "bar", x: (i * step + 1).toFixed(1), width: Math.max(1, step - 2).toFixed(1), y: (base - size).toFixed(1), height: size.toFixed(1), rx: 2 },

@@ -41,6 +41,6 @@ addEventListener("click", (event) => {
   $("main").focus({ preventScroll: true });
   scrollTo({ top: 0 });
 });
-onKey(show);
+onKey(() => { if (shown?.failed) show(); });
 header();
 show();

@@ -10,7 +10,10 @@ export class Player {
     Object.assign(this, { where, go, root: $("player"), path: userPath(where.game, where.player) });
     this.root.replaceChildren(el("div", { class: "stack" }, el("div", { class: "bone" }), el("div", { class: "bone" })));
     document.title = `${where.player} · ${where.game}`;
-    this.run().catch((error) => this.stopped || this.root.replaceChildren(this.back(), problem(error)));
+    this.run().catch((error) => {
+      this.failed = true;
+      if (!this.stopped) this.root.replaceChildren(this.back(), problem(error));
+    });
   }
 
   stop() {

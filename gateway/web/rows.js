@@ -92,7 +92,7 @@ export class Rows {
     row.tr.className = `${entry.rank <= 3 ? `r${entry.rank}` : ""}${entry.user_id === me ? " me" : ""}`;
     row.number.textContent = number(entry.rank);
     row.ties.hidden = entry.ties < 2;
-    row.ties.textContent = `${number(entry.ties)} tied`;
+    row.ties.textContent = entry.ties < 2 ? "" : `${number(entry.ties)} tied`;
     row.ties.title = `${number(entry.ties)} players share this score`;
     row.move.className = `move ${up > 0 ? "up" : "down"}`;
     row.move.textContent = up === 0 ? "" : `${up > 0 ? "▲" : "▼"}${number(Math.abs(up))}`;
