@@ -70,6 +70,13 @@ class Stream(Seasonal):
     user_id: UserId | Literal["", "me"] = ""
 
 
+class Seasons(Struct):
+    """The query of the list of seasons."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    cursor: Cursor = ""
+
+
 class Search(Struct):
     """The query of a search for users."""
 
@@ -147,6 +154,7 @@ QUERIES: dict[str, type[Struct]] = {
     f"{USER}/sessions": History,
     f"{USER}/export": Export,
     f"{BOARD}/top": Top,
+    f"{BOARD}/seasons": Seasons,
     f"{BOARD}/users/{{user_id}}": Seasonal,
     f"{BOARD}/users/{{user_id}}/around": Around,
     f"{BOARD}/rank": WhatIf,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container
+from contextlib import suppress
 from typing import Any, cast
 
 from prometheus_client import Counter
@@ -11,6 +12,7 @@ from prometheus_client import Counter
 from rank_service.fallback import Fallback
 from rank_service.index import Lookups
 from rank_service.questions import Answer, Question
+from rank_service.sealed import Unsealed
 from rank_service.shelf import Shelf
 from shared.errors import StoreUnavailable
 from shared.index import Miss
@@ -23,11 +25,14 @@ MISSES = Counter("leaderboard_rank_misses_total", "Questions the index could not
 class Answers:
     """Asks the index; where it cannot answer, starts its load and asks Postgres."""
 
-    def __init__(self, lookups: Lookups, shelf: Shelf, fallback: Fallback, loader: Loader) -> None:
+    def __init__(
+        self, lookups: Lookups, shelf: Shelf, fallback: Fallback, loader: Loader, sealed: Fallback
+    ) -> None:
         self._lookups = lookups
         self._shelf = shelf
         self._fallback = fallback
         self._loader = loader
+        self._sealed = sealed
         self.behind: Container[str] = ()
         """Rankings (by their first key) whose index lacks answered writes: it is not asked."""
 
@@ -40,6 +45,10 @@ class Answers:
             TimeoutError: not by `deadline` (a moment of the loop's clock).
         """
         ranking = question.ranking
+        if ranking.sealed:
+            with suppress(Unsealed):  # a session was made void: until it is sealed anew, it is as any other
+                async with asyncio.timeout_at(deadline):
+                    return "sealed", await self._sealed.ask(question)
         version = ""
         if ranking.keys[0] not in self.behind:
             try:

@@ -19,7 +19,8 @@ from rank_service.live import Live
 from rank_service.names import Profiles
 from rank_service.pages import Pages
 from rank_service.routes import routes
-from rank_service.rules import Views
+from rank_service.sealed import Sealed
+from rank_service.seasons import Seasons
 from rank_service.service import Rankings
 from rank_service.settings import Settings
 from rank_service.shelf import Shelf
@@ -47,7 +48,7 @@ class State(TypedDict):
 
     games: Games
     answers: Answers
-    views: Views
+    seasons: Seasons
     pages: Pages
     rankings: Rankings
     catalogue: Catalogue
@@ -97,7 +98,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     pool = await stack.enter_async_context(
         open_pool(
             settings.database_url,
-            size=settings.rank_pool_size + settings.rank_loads + settings.rank_fallback_lanes,
+            size=settings.rank_pool_size + settings.rank_loads + 2 * settings.rank_fallback_lanes,
             timeout=settings.connect_timeout_ms / 1000,
             name="rank_service",
             on_identity=seen,
@@ -117,8 +118,11 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     stack.push_async_callback(profiles.close)
     shelf = Shelf(lookup_index, lookups, queue=settings.rank_queue)
     stack.push_async_callback(shelf.close)
-    answers = Answers(lookups, shelf, fallback, loader)
-    views = Views()
+    lanes, queue = settings.rank_fallback_lanes, settings.rank_fallback_queue
+    sealed = Fallback(Sealed(pool), lanes=lanes, queue=queue)
+    stack.push_async_callback(sealed.close)
+    answers = Answers(lookups, shelf, fallback, loader, sealed)
+    seasons = Seasons(store)
     pages = Pages(answers, profiles)
     live = Live(pages, lambda: Watch(answers, profiles), most=settings.rank_streams)
     stack.push_async_callback(live.close)
@@ -126,11 +130,11 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     return State(
         games=games,
         answers=answers,
-        views=views,
+        seasons=seasons,
         pages=pages,
         rankings=Rankings(answers, profiles),
-        catalogue=Catalogue(answers, views),
-        users=Users(store, answers, views),
+        catalogue=Catalogue(answers, seasons, store),
+        users=Users(store, answers, seasons),
         live=live,
         standings=Standings(pool),
         ready=lambda: _ready(pool, wires[0]),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from rank_service import envelopes
 from rank_service.answers import Answers
 from rank_service.questions import Places, Stood
-from rank_service.rules import ENDLESS, View, Views
+from rank_service.rules import PastSeason, View, past, shown, start_asked
+from rank_service.seasons import Seasons
+from rank_service.store import Store
 from shared.boards import Game
 from shared.messages import LeaderboardOut, SeasonOut
 from shared.ranking import Board
@@ -37,14 +40,17 @@ class SeasonDetails(SeasonOut, frozen=True):
 
     total: int
     digest: str | None
+    previous_digests: Raw = Raw(b"[]")
+    """Those of standings sealed before a session in them was made void."""
 
 
 class Catalogue:
     """Describes leaderboards; each question raises what `Answers.ask` does."""
 
-    def __init__(self, answers: Answers, views: Views) -> None:
+    def __init__(self, answers: Answers, seasons: Seasons, store: Store) -> None:
         self._answers = answers
-        self._views = views
+        self._seasons = seasons
+        self._store = store
 
     async def list(self, game: Game, deadline: float) -> LeaderboardList:
         """Describe every leaderboard of a game, in the order of their ids."""
@@ -67,23 +73,47 @@ class Catalogue:
             min_score=board.min_score,
             max_score=board.max_score,
             status="building" if board.status == "building" else "ready",
-            season=ENDLESS,
+            season=shown(board.season_at(int(self._seasons.clock()))),
             total=total,
         )
 
-    async def seasons(self, asked: View, deadline: float) -> bytes:
-        """Answer the seasons of a leaderboard, the current one first."""
+    async def seasons(self, asked: View, cursor: str, limit: int, deadline: float) -> bytes:
+        """Answer a page of a leaderboard's seasons, newest first, from behind `cursor` (a season's id)."""
         stood: Stood
         source, stood = await self._answers.ask(Places(asked.ranking, asked.board.game_id, ()), deadline)
-        season = asked.season
-        details = SeasonDetails(
-            season.id, season.starts_at, season.ends_at, season.status, total=stood.total, digest=None
-        )
-        rest = b'"seasons":' + msgspec.json.encode([details])
+        found = []
+        before = asked.ranking.season
+        if cursor:
+            before = start_asked(asked.board, cursor, int(self._seasons.clock()))
+        else:
+            season = asked.season
+            found.append(
+                SeasonDetails(
+                    season.id, season.starts_at, season.ends_at, season.status, total=stood.total, digest=None
+                )
+            )
+        rows = await self._store.seasons(asked.board, before, limit + 1 - len(found))
+        found += [self._details(asked.board, row) for row in rows]
+        more = found[limit - 1].id if len(found) > limit else None
+        rest = b'"seasons":' + msgspec.json.encode(found[:limit]) + envelopes.field("next_cursor", more)
         return envelopes.envelope(asked.head, stood.total, source, stood.as_of, rest)
 
+    def _details(self, board: Board, row: Any) -> SeasonDetails:
+        season = past(
+            board, PastSeason(row["season"], row["ends_at"], row["sealed"]), self._seasons.clock()
+        ).season
+        return SeasonDetails(
+            season.id,
+            season.starts_at,
+            season.ends_at,
+            season.status,
+            row["total"],
+            row["digest"],
+            Raw(row["previous_digests"].encode()),
+        )
+
     async def _total(self, board: Board, deadline: float) -> int:
-        ranking = self._views.find(board, "current").ranking
+        ranking = self._seasons.current(board).ranking
         _, stood = await self._answers.ask(Places(ranking, board.game_id, ()), deadline)
         total: int = stood.total
         return total

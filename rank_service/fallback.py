@@ -26,7 +26,7 @@ from rank_service.questions import (
     Supposed,
     WhatIf,
 )
-from rank_service.store import Store
+from rank_service.store import Reads
 from shared.coalesce import Coalescer
 from shared.index import Stamp
 from shared.profiles import Kept
@@ -47,7 +47,7 @@ class Fallback:
         queue: questions that may wait; past it `overloaded`.
     """
 
-    def __init__(self, store: Store, *, lanes: int, queue: int) -> None:
+    def __init__(self, store: Reads, *, lanes: int, queue: int) -> None:
         self._store = store
         self._coalescer: Coalescer[Question, Answer] = Coalescer(
             self._flush, batch=BATCH, queue=queue, lanes=lanes

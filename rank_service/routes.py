@@ -13,7 +13,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from rank_service.envelopes import Body
 from rank_service.live import Live
-from rank_service.rules import View, Views
+from rank_service.rules import View
+from rank_service.seasons import Seasons
 from rank_service.service import Rankings
 from rank_service.standings import Standings
 from rank_service.users import Users
@@ -63,6 +64,13 @@ class SpreadQuery(Struct, forbid_unknown_fields=True, frozen=True):
     season: Season = "current"
 
 
+class SeasonsQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of the list of seasons."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    cursor: Season = ""
+
+
 class NoQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """No query at all."""
 
@@ -108,7 +116,7 @@ _lookup = msgspec.json.Decoder(LookupIn)
 
 async def entry(call: Call) -> Reply:
     """Answer one user's entry."""
-    asked = _view(call, await _board(call), call.query(SeasonQuery).season)
+    asked = await _view(call, await _board(call), call.query(SeasonQuery).season)
     return Reply(200, await call.state["rankings"].entry(asked, call.params["user_id"], call.deadline))
 
 
@@ -116,7 +124,7 @@ async def top(call: Call) -> Reply:
     """Answer a page by offset, or 304 when the caller has it."""
     board = await _board(call)
     wanted = call.query(TopQuery)
-    asked = _view(call, board, wanted.season)
+    asked = await _view(call, board, wanted.season)
     body: Body = await call.state["pages"].top(asked, wanted.offset, wanted.limit, call.deadline)
     etag = (b"etag", body.etag)
     known = call.header(b"if-none-match")
@@ -129,7 +137,7 @@ async def around(call: Call) -> Reply:
     """Answer one user's entry and those around it."""
     board = await _board(call)
     wanted = call.query(AroundQuery)
-    asked = _view(call, board, wanted.season)
+    asked = await _view(call, board, wanted.season)
     rankings: Rankings = call.state["rankings"]
     return Reply(200, await rankings.around(asked, call.params["user_id"], wanted.radius, call.deadline))
 
@@ -137,7 +145,7 @@ async def around(call: Call) -> Reply:
 async def lookup(call: Call) -> Reply:
     """Answer the entries of up to 200 users."""
     board = await _board(call)
-    asked = _view(call, board, call.query(SeasonQuery).season)
+    asked = await _view(call, board, call.query(SeasonQuery).season)
     body = await call.json(_lookup)
     return Reply(200, await call.state["rankings"].lookup(asked, body.user_ids, call.deadline))
 
@@ -146,7 +154,7 @@ async def what_if(call: Call) -> Reply:
     """Answer the rank a score would have."""
     board = await _board(call)
     wanted = call.query(WhatIfQuery)
-    asked = _view(call, board, wanted.season)
+    asked = await _view(call, board, wanted.season)
     return Reply(200, await call.state["rankings"].what_if(asked, wanted.score, call.deadline))
 
 
@@ -154,16 +162,17 @@ async def distribution(call: Call) -> Reply:
     """Answer a histogram of scores."""
     board = await _board(call)
     wanted = call.query(SpreadQuery)
-    asked = _view(call, board, wanted.season)
+    asked = await _view(call, board, wanted.season)
     return Reply(200, await call.state["rankings"].distribution(asked, wanted.buckets, call.deadline))
 
 
-async def seasons(call: Call) -> Reply:
-    """Answer the seasons of a leaderboard."""
+async def list_seasons(call: Call) -> Reply:
+    """Answer the seasons of a leaderboard, newest first."""
     board = await _board(call)
-    call.query(NoQuery)
-    asked = _view(call, board, "current")
-    return Reply(200, await call.state["catalogue"].seasons(asked, call.deadline))
+    wanted = call.query(SeasonsQuery)
+    asked = await _view(call, board, "current")
+    catalogue = call.state["catalogue"]
+    return Reply(200, await catalogue.seasons(asked, wanted.cursor, wanted.limit, call.deadline))
 
 
 async def list_leaderboards(call: Call) -> Reply:
@@ -208,14 +217,14 @@ async def stream(call: Call) -> Stream:
     params, state = call.params, call.state
     board = await _board(call)
     wanted = call.query(StreamQuery)
-    _view(call, board, wanted.season)
+    await _view(call, board, wanted.season)
     live: Live = state["live"]
     live.check()
 
     async def find() -> View:
         games: Games = state["games"]
-        views: Views = state["views"]
-        return views.find(await games.board(params["game"], params["leaderboard"]), wanted.season)
+        seasons: Seasons = state["seasons"]
+        return await seasons.find(await games.board(params["game"], params["leaderboard"]), wanted.season)
 
     key = (params["game"], params["leaderboard"], wanted.season, wanted.limit)
     seen = call.header(b"last-event-id") or b""
@@ -227,7 +236,7 @@ async def export(call: Call) -> Stream:
     """Send the whole standings, an entry a line."""
     board = await _board(call)
     wanted = call.query(SeasonQuery)
-    asked = _view(call, board, wanted.season)
+    asked = await _view(call, board, wanted.season)
     standings: Standings = call.state["standings"]
     lines = standings.open(asked)
 
@@ -252,9 +261,9 @@ async def _board(call: Call) -> Board:
     return await games.board(params["game"], params["leaderboard"])
 
 
-def _view(call: Call, board: Board, season: str) -> View:
-    views: Views = call.state["views"]
-    return views.find(board, season)
+async def _view(call: Call, board: Board, season: str) -> View:
+    seasons: Seasons = call.state["seasons"]
+    return await seasons.find(board, season)
 
 
 def matches(known: bytes, etag: bytes) -> bool:
@@ -317,7 +326,7 @@ def routes() -> list[BaseRoute]:
         Route(f"{BOARD}/export", Methods({"GET": Streaming(export)})),
         route(f"{BOARD}/rank", GET=what_if),
         route(f"{BOARD}/distribution", GET=distribution),
-        route(f"{BOARD}/seasons", GET=seasons),
+        route(f"{BOARD}/seasons", GET=list_seasons),
         route(BOARD, GET=leaderboard),
         route(f"{GAME}/leaderboards", GET=list_leaderboards),
         route(f"{GAME}/users/{{user_id}}/sessions", GET=user_sessions),

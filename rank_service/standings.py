@@ -51,7 +51,8 @@ class Standings:
                     self._pool.acquire() as connection,
                     connection.transaction(isolation="repeatable_read", readonly=True),
                 ):
-                    cursor = await connection.cursor(SQL["standings"], *key, asked.board.game_id)
+                    name = "sealed_standings" if ranking.sealed else "standings"
+                    cursor = await connection.cursor(SQL[name], *key, asked.board.game_id)
                     yield _lines(cursor, _RANK[ranking.ties])
 
 

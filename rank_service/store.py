@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from rank_service.rules import PastSeason
 from shared.cursors import NEWEST, Position
 from shared.index import Bucket
 from shared.messages import ProfileOut
 from shared.postgres import Pool, translated
 from shared.queries import load as load_queries
-from shared.ranking import Place, Ranking, Row, places
+from shared.ranking import Board, Place, Ranking, Row, places
 
 SQL = {name: query.sql for name, query in load_queries(Path(__file__).parent / "sql").items()}
 
@@ -21,6 +22,25 @@ class Snapshot(NamedTuple):
 
     total: int
     rows: list[Row]
+
+
+class Reads(Protocol):
+    """What can be asked of a ranking's rows, whoever keeps them."""
+
+    async def page(self, ranking: Ranking, offset: int, limit: int) -> Snapshot:
+        """Return the places from `offset` on."""
+
+    async def around(self, ranking: Ranking, user_id: str, radius: int) -> Snapshot:
+        """Return the places around a user; no rows when there is no entry."""
+
+    async def places(self, ranking: Ranking, user_ids: Sequence[str]) -> tuple[int, dict[str, Place]]:
+        """Return how many entries there are, and the places of those users who have one."""
+
+    async def rank_of_score(self, ranking: Ranking, score: int) -> tuple[int, int, int]:
+        """Return how many entries there are, the rank a score would have, how many are on it."""
+
+    async def distribution(self, ranking: Ranking, buckets: int) -> list[Bucket]:
+        """Return ranges of scores, lowest first, and the players in each."""
 
 
 class Store:
@@ -64,6 +84,15 @@ class Store:
         rows = await self._fetch("distribution_of_scores", *_key(ranking), buckets)
         ranges = [(ranking.score(row[0]), ranking.score(row[1]), row[2]) for row in rows]
         return sorted(Bucket(min(a, b), max(a, b), count) for a, b, count in ranges)
+
+    async def season(self, leaderboard_id: int, generation: int, season: int) -> PastSeason | None:
+        """Return how a season stands, None for one nobody has used."""
+        rows = await self._fetch("season", leaderboard_id, generation, season)
+        return PastSeason(*rows[0]) if rows else None
+
+    async def seasons(self, board: Board, before: int, limit: int) -> list[Any]:
+        """Return the seasons that began before a moment, newest first, with what is known of each."""
+        return await self._fetch("seasons", board.leaderboard_id, board.generation, before, limit)
 
     async def user(self, game_id: int, user_id: str) -> ProfileOut | None:
         """Return a profile, None for a user the game does not know."""

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from rank_service.answers import Answers
 from rank_service.questions import Places, Stood
-from rank_service.rules import Views
+from rank_service.seasons import Seasons
 from rank_service.store import Store
 from shared.boards import Game
 from shared.cursors import Position, cursor_of
@@ -64,10 +64,10 @@ class PlayedSessions(Struct, frozen=True):
 class Users:
     """Answers questions about users."""
 
-    def __init__(self, store: Store, answers: Answers, views: Views) -> None:
+    def __init__(self, store: Store, answers: Answers, seasons: Seasons) -> None:
         self._store = store
         self._answers = answers
-        self._views = views
+        self._seasons = seasons
 
     async def get(self, game: Game, user_id: str, deadline: float) -> UserDetails:
         """Return a profile with all entries, in the order of the leaderboards' ids.
@@ -124,7 +124,7 @@ class Users:
 
     async def _entry(self, board: Board, user_id: str, deadline: float) -> UserEntry | None:
         stood: Stood
-        asked = self._views.find(board, "current")
+        asked = self._seasons.current(board)
         _, stood = await self._answers.ask(Places(asked.ranking, board.game_id, (user_id,)), deadline)
         place = stood.places[0]
         if place is None:

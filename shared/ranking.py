@@ -69,6 +69,8 @@ class Ranking:
     season: int
     ties: Ties
     order: Order
+    sealed: bool = field(default=False, compare=False)
+    """Its standings are final: they are read from Postgres, and there is no index of them."""
 
     def __hash__(self) -> int:
         # Rankings are looked up several times a request: the hash is reckoned once.

@@ -70,6 +70,7 @@ async def put_board(
     order: str = "desc",
     ties: str = "competition",
     status: str = "ready",
+    schedule: str | None = None,
 ) -> Board:
     """Define a leaderboard of the game `demo` straight in Postgres."""
     game_id = await pool.fetchval(
@@ -78,8 +79,8 @@ async def put_board(
     )
     leaderboard_id = await pool.fetchval(
         "INSERT INTO leaderboards (game_id, leaderboard, operator, sort_order, ties, min_score, max_score,"
-        " status) VALUES ($1, $2, 'sum', $3, $4, $5, $6, $7) RETURNING leaderboard_id",
-        *(game_id, leaderboard, order, ties, -MAX_SCORE, MAX_SCORE, status),
+        " status, schedule) VALUES ($1, $2, 'sum', $3, $4, $5, $6, $7, $8) RETURNING leaderboard_id",
+        *(game_id, leaderboard, order, ties, -MAX_SCORE, MAX_SCORE, status, schedule),
     )
     return Board(
         leaderboard_id=leaderboard_id,
@@ -90,7 +91,7 @@ async def put_board(
         operator="sum",
         order=order,  # type: ignore[arg-type]
         ties=ties,  # type: ignore[arg-type]
-        schedule=None,
+        schedule=schedule,
         timezone="UTC",
         modes=None,
         min_score=-MAX_SCORE,
@@ -100,14 +101,17 @@ async def put_board(
 
 
 async def put_entries(
-    pool: Pool, board: Board, scores: Iterable[tuple[str, int]] | Iterable[tuple[str, int, int]]
+    pool: Pool,
+    board: Board,
+    scores: Iterable[tuple[str, int]] | Iterable[tuple[str, int, int]],
+    season: int = 0,
 ) -> list[Entry]:
     """Write (user_id, score[, tiebreak]) straight to Postgres; return the entries for an apply."""
     rows = [(*row, 0)[:3] for row in scores]
-    ranking = board.ranking(0)
+    ranking = board.ranking(season)
     written = await pool.fetch(
         "INSERT INTO entries (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak,"
-        " reached_at) SELECT $1, 1, 0, u, s, k, t, 0"
+        " reached_at) SELECT $1, 1, $6, u, s, k, t, 0"
         " FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS new (u, s, k, t)"
         " ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE SET score = excluded.score,"
         " sort_key = excluded.sort_key, tiebreak = excluded.tiebreak, version = nextval('entry_version'),"
@@ -118,5 +122,6 @@ async def put_entries(
         [score for _, score, _ in rows],
         [ranking.sort_key(score) for _, score, _ in rows],
         [tiebreak for _, _, tiebreak in rows],
+        season,
     )
     return [Entry(*row) for row in written]

@@ -9,17 +9,19 @@ import pytest
 from rank_service import envelopes
 from rank_service.audit import agree
 from rank_service.routes import matches
-from rank_service.rules import Views
+from rank_service.rules import Views, start_asked
 from rank_service.watch import overtaken_by
 from shared.cursors import Position, cursor_of, position_of
 from shared.errors import LeaderboardError
 from shared.ranking import Board, Entry, Place, Ranking
 
+NOW = 1_795_728_600  # 2026-11-26T21:30:00Z
 
-def board(status: str = "ready") -> Board:
+
+def board(status: str = "ready", schedule: str | None = None) -> Board:
     bounds = {"modes": None, "min_score": 0, "max_score": 9}
-    schedule = {"schedule": None, "timezone": "UTC", "status": status}
-    return Board(1, 2, "global", 3, None, "sum", "desc", "competition", **bounds, **schedule)  # type: ignore[arg-type]
+    rest = {**bounds, "schedule": schedule, "timezone": "UTC", "status": status}
+    return Board(1, 2, "global", 3, None, "sum", "desc", "competition", **rest)  # type: ignore[arg-type]
 
 
 def places(**ranks: int) -> dict[str, Place | None]:
@@ -28,7 +30,8 @@ def places(**ranks: int) -> dict[str, Place | None]:
 
 @pytest.mark.parametrize("season", ["current", "all"])
 def test_an_unscheduled_leaderboard_has_one_endless_season(season: str) -> None:
-    view = Views().find(board(), season)
+    view = Views().current(board(), NOW)
+    assert start_asked(board(), season, NOW) == 0
     assert view.ranking == Ranking(1, 3, 0, "competition", "desc")
     assert orjson.loads(view.head + b"1}")["season"]["id"] == "all"
 
@@ -36,21 +39,49 @@ def test_an_unscheduled_leaderboard_has_one_endless_season(season: str) -> None:
 @pytest.mark.parametrize("season", ["previous", "2026-01-01T00:00:00Z", "", "ALL"])
 def test_a_season_that_never_was_is_not_found(season: str) -> None:
     with pytest.raises(LeaderboardError, match="no season") as error:
-        Views().find(board(), season)
+        start_asked(board(), season, NOW)
     assert error.value.code == "season_not_found"
+
+
+@pytest.mark.parametrize(
+    ("asked", "starts"),
+    [
+        ("current", "2026-11-26T21:00:00Z"),
+        ("previous", "2026-11-26T20:00:00Z"),
+        ("2026-11-25T10:00:00Z", "2026-11-25T10:00:00Z"),
+        ("2026-11-25T11:00:00+01:00", "2026-11-25T10:00:00Z"),
+    ],
+)
+def test_a_season_of_a_schedule_is_asked_for_by_word_or_start(asked: str, starts: str) -> None:
+    found = start_asked(board(schedule="hourly"), asked, NOW)
+    assert found == datetime.fromisoformat(starts).timestamp()
+
+
+@pytest.mark.parametrize("asked", ["all", "next", "2026-11-25T10:00:00", "2026-13-01T00:00:00Z", ""])
+def test_what_names_no_season_of_a_schedule_is_not_found(asked: str) -> None:
+    with pytest.raises(LeaderboardError, match="no season"):
+        start_asked(board(schedule="hourly"), asked, NOW)
+
+
+def test_the_current_season_rolls_over_by_the_clock() -> None:
+    views, hours = Views(), board(schedule="hourly")
+    first = views.current(hours, NOW)
+    assert views.current(hours, first.ends - 0.001) is first
+    then = views.current(hours, first.ends)
+    assert (first.season.ends_at, then.ranking.season) == (then.season.starts_at, first.ends)
 
 
 def test_a_leaderboard_being_built_is_not_read() -> None:
     with pytest.raises(LeaderboardError) as error:
-        Views().find(board("building"), "current")
+        Views().current(board("building"), NOW)
     assert (error.value.code, error.value.status) == ("leaderboard_building", 503)
 
 
 def test_a_view_is_made_anew_when_the_definition_is() -> None:
     views = Views()
-    first = views.find(old := board(), "all")
-    assert views.find(old, "all") is first
-    assert views.find(board(), "all") is not first
+    first = views.current(old := board(), NOW)
+    assert views.current(old, NOW) is first
+    assert views.current(board(), NOW) is not first
 
 
 def test_a_cursor_names_its_position() -> None:
