@@ -38,7 +38,7 @@ class Access(Collector):
         self._counts: Counter[tuple[str, str, str, int]] = Counter()
         self._times: dict[tuple[str, str, str], list[int]] = {}
         self._sums: Counter[tuple[str, str, str]] = Counter()
-        self.connections = 0
+        self.connections = self.held = 0
         self.ejected: dict[str, int] = {}
 
     def note(self, request: Request, status: int, client: str) -> None:
@@ -96,6 +96,9 @@ class Access(Collector):
         gauge = GaugeMetricFamily("leaderboard_gateway_connections", "Client connections open.")
         gauge.add_metric([], self.connections)
         yield gauge
+        held = GaugeMetricFamily("leaderboard_gateway_held_bytes", "Request bodies in memory.")
+        held.add_metric([], self.held)
+        yield held
         ejected = GaugeMetricFamily(
             "leaderboard_gateway_ejected_addresses", "Addresses not in use.", labels=["upstream"]
         )

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from starlette.applications import Starlette
 from starlette.routing import Router
@@ -20,6 +20,9 @@ from gateway.settings import Settings
 from gateway.upstream import Upstream
 from shared.supervise import repeated
 from shared.tuning import settle_down
+
+if TYPE_CHECKING:
+    from gateway.quota import Quota
 
 
 class State(TypedDict):
@@ -56,7 +59,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
         )
         for name, url in (("score", settings.score_url), ("rank", settings.rank_url))
     }
-    gateway = Gateway(settings, keyring, upstreams)
+    gateway = Gateway(settings, keyring, upstreams, await _quota(settings, stack))
     await stack.enter_async_context(repeated("read the keys again", keyring.refresh, every=1.0))
     for name, upstream in upstreams.items():
         stack.push_async_callback(upstream.close)
@@ -74,6 +77,17 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
                 await upstream.resolve()
     settle_down()
     return State(gateway=gateway)
+
+
+async def _quota(settings: Settings, stack: AsyncExitStack) -> Quota | None:
+    if not settings.limits_redis_url:
+        return None
+    from gateway.quota import Quota  # and with it the Redis client, which others need not hold
+
+    quota = Quota(settings.limits_redis_url, settings.limits_timeout_ms / 1000)
+    stack.push_async_callback(quota.close)
+    await stack.enter_async_context(repeated("share rate limits", quota.serve, every=0.1))
+    return quota
 
 
 def _players(settings: Settings) -> Players | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
@@ -24,6 +24,9 @@ from gateway.service import Gateway
 from gateway.streams import Listener, is_shared
 from shared.errors import LeaderboardError
 from shared.names import MAX_BODY_BYTES
+
+if TYPE_CHECKING:
+    from gateway.quota import Ask
 
 MAX_HEAD_BYTES = 16 * 1024
 """A request's target, header names and values (and trailers)."""
@@ -76,7 +79,7 @@ class Door(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._request: Request | None = None
         self._inbox: deque[Request] = deque()
-        self._exchange: Exchange | Listener | None = None
+        self._exchange: Ask | Exchange | Listener | None = None
         self._broken: LeaderboardError | None = None
         self._head_bytes = self._headers = self._overhead = 0
         self._advancing = self._closing = self._deaf = self._held = False
@@ -107,7 +110,7 @@ class Door(asyncio.Protocol):
         if exchange is not None:
             exchange.cancel()
             self._gateway.note(self._inbox[0], ABANDONED, self.peer)
-        self._inbox.clear()
+        self._forget_all()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, then take the oldest request as far as it can go."""
@@ -199,9 +202,23 @@ class Door(asyncio.Protocol):
         request.size += len(body)
         if request.size > MAX_BODY_BYTES:
             request.too_large = True
-            request.pieces.clear()
+            self._let_go(request)
         elif not request.too_large:
             request.pieces.append(body)
+            request.held += len(body)
+            self._gateway.held += len(body)
+            if self._gateway.held > self._gateway.settings.max_held_bytes:
+                raise self._break(LeaderboardError("overloaded", "too many bodies are held; try again"))
+
+    def _let_go(self, request: Request) -> None:
+        self._gateway.held -= request.held
+        request.held = 0
+        request.pieces.clear()
+
+    def _forget_all(self) -> None:
+        for request in self._inbox:
+            self._let_go(request)
+        self._inbox.clear()
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
@@ -243,6 +260,8 @@ class Door(asyncio.Protocol):
             try:
                 reply = self._gateway.admit(request, self.peer)
             except LeaderboardError as error:
+                if self._gateway.quota is not None:
+                    self._gateway.quota.count(request)
                 self.refuse(request, error)
                 return True
             if reply is not None:
@@ -252,14 +271,22 @@ class Door(asyncio.Protocol):
         if request.complete or request.too_large:
             self._settle(request)
             self.until = request.deadline
-            self._exchange = self._carrier(request)
-            self._exchange.start()
+            if request.takes:
+                self._exchange = self._gateway.asking(self, request)
+                self._exchange.start()
+            else:
+                self.carry(request)
         elif self._deaf:
-            self._inbox.clear()  # the rest of its body will never come: `_rest` says why
+            self._forget_all()  # the rest of its body will never come: `_rest` says why
         else:
             self._await_body(request)
             return False
         return True
+
+    def carry(self, request: Request) -> None:
+        """Send a request on its way."""
+        self._exchange = self._carrier(request)
+        self._exchange.start()
 
     def _carrier(self, request: Request) -> Exchange | Listener:
         if is_shared(request):
@@ -311,6 +338,8 @@ class Door(asyncio.Protocol):
         self._gateway.note(request, status, self.peer)
         self._exchange = None
         self._inbox.popleft()
+        if request.held:
+            self._let_go(request)
         if not request.keep_alive:
             self._close(linger=not request.complete or bool(self._inbox) or self._deaf)
             return
@@ -337,7 +366,7 @@ class Door(asyncio.Protocol):
 
     def _close(self, *, linger: bool) -> None:
         self._closing = self._deaf = True
-        self._inbox.clear()
+        self._forget_all()
         if not linger:
             self.transport.close()
             return

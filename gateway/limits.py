@@ -1,7 +1,7 @@
 """How much one caller may ask: token buckets, per key and per client address, in this process.
 
 A bucket holds up to `burst` tokens and gains `rate` of them a second; a request takes one. Several
-gateways do not share buckets: with n of them behind one balancer, a caller gets up to n times the rate.
+gateways share no buckets unless told to (`quota`): with n of them, a caller gets up to n times the rate.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
+
+from shared.errors import LeaderboardError
 
 MAX_BUCKETS = 100_000
 """Callers remembered; past it those whose bucket has filled up again are forgotten, then all."""
@@ -32,35 +34,42 @@ class Verdict(NamedTuple):
         """The response headers that say so."""
         return b"ratelimit-limit: %d\r\nratelimit-remaining: %d\r\nratelimit-reset: %d\r\n" % self[1:]
 
+    def refusal(self) -> LeaderboardError:
+        """Build the 429."""
+        detail = "too many requests; see the RateLimit headers"
+        return LeaderboardError("rate_limited", detail, retry_after=self.reset)
+
 
 class Buckets:
     """Token buckets by caller.
 
     Args:
+        name: what they are for: `key` or `address`.
         rate: tokens a second; 0 turns the limit off.
         burst: tokens a bucket holds.
     """
 
-    def __init__(self, rate: float, burst: int) -> None:
-        self._rate = rate
-        self._burst = burst
+    def __init__(self, name: str, rate: float, burst: int) -> None:
+        self.name = name
+        self.rate = rate
+        self.burst = burst
         # When each bucket will be full, in seconds of the caller's clock: one number is the whole
         # state of a token bucket (the "generic cell rate algorithm").
         self._full_at: dict[str, float] = {}
 
     def take(self, caller: str, now: float) -> Verdict | None:
         """Take a token; None when there is no limit."""
-        if not self._rate:
+        if not self.rate:
             return None
-        full_at = max(self._full_at.get(caller, now), now) + 1 / self._rate
-        remaining = self._burst - (full_at - now) * self._rate
+        full_at = max(self._full_at.get(caller, now), now) + 1 / self.rate
+        remaining = self.burst - (full_at - now) * self.rate
         if remaining < -1e-9:
-            wait = -remaining / self._rate
-            return Verdict(False, self._burst, 0, int(wait) + 1)
+            wait = -remaining / self.rate
+            return Verdict(False, self.burst, 0, int(wait) + 1)
         if len(self._full_at) >= MAX_BUCKETS and caller not in self._full_at:
             self._forget(now)
         self._full_at[caller] = full_at
-        return Verdict(True, self._burst, int(remaining + 1e-9), int(full_at - now) + 1)
+        return Verdict(True, self.burst, int(remaining + 1e-9), int(full_at - now) + 1)
 
     def _forget(self, now: float) -> None:
         self._full_at = {caller: at for caller, at in self._full_at.items() if at > now}

@@ -10,6 +10,7 @@ from gateway.routes import NOWHERE, Route
 if TYPE_CHECKING:
     from gateway.home import Wanted
     from gateway.keys import Grant
+    from gateway.quota import Take
     from gateway.upstream import Upstream
 
 
@@ -18,7 +19,7 @@ class Request:
 
     `started` and `deadline` are moments of the loop's clock (seconds, coarse), `began` one of the
     precise clock. `fields` holds the headers the gateway looks at, by lower-case name. `is_stray`: it
-    brought a body that its method does not have.
+    brought a body that its method does not have. `held`: bytes of its body in memory.
     """
 
     __slots__ = (
@@ -27,6 +28,7 @@ class Request:
         "deadline",
         "fields",
         "grant",
+        "held",
         "id",
         "in_body",
         "is_chunked",
@@ -38,6 +40,7 @@ class Request:
         "route",
         "size",
         "started",
+        "takes",
         "target",
         "too_large",
         "upstream",
@@ -58,6 +61,7 @@ class Request:
         self.id = b""
         self.pieces: list[bytes] = []
         self.size = 0
+        self.held = 0
         self.complete = False
         self.in_body = False
         self.too_large = False
@@ -66,3 +70,4 @@ class Request:
         self.is_chunked = False
         self.grant: Grant | None = None
         self.limit_lines = b""
+        self.takes: tuple[Take, ...] = ()

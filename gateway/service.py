@@ -26,6 +26,7 @@ from shared.keys import LEVELS
 
 if TYPE_CHECKING:
     from gateway.door import Door
+    from gateway.quota import Ask, Quota
 
 
 ME_IN_QUERY = re.compile(rb"(?:(?<=&)|^)user_id=me(?=&|$)")
@@ -34,7 +35,13 @@ ME_IN_QUERY = re.compile(rb"(?:(?<=&)|^)user_id=me(?=&|$)")
 class Gateway:
     """Decides about requests; moving bytes is the business of `door`, `exchange` and `wire`."""
 
-    def __init__(self, settings: Settings, keyring: Keyring, upstreams: dict[str, Upstream]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keyring: Keyring,
+        upstreams: dict[str, Upstream],
+        quota: Quota | None = None,
+    ) -> None:
         self.settings = settings
         self.upstreams = upstreams
         self.answers = Answers(settings.cors_origins, is_https=settings.https)
@@ -42,13 +49,16 @@ class Gateway:
         self.streams = Streams(self)
         self.doors: set[Door] = set()
         self.is_stopping = False
+        self.quota = quota
+        self.held = 0
+        """Bytes of request bodies in memory."""
         self._keyring = keyring
         self._pages = Pages()
         self.home = Home(settings.public_games)
         self._tree = tree()
         self._public = frozenset(game.encode() for game in settings.public_games)
-        self._by_key = Buckets(settings.key_rate, settings.key_burst)
-        self._by_address = Buckets(settings.address_rate, settings.address_burst)
+        self._by_key = Buckets("key", settings.key_rate, settings.key_burst)
+        self._by_address = Buckets("address", settings.address_rate, settings.address_burst)
         self._proxies = Proxies(settings.trusted_proxies)
         self._deadline = settings.request_deadline_ms / 1000
         # Unique without asking the system each time: a random start and a count.
@@ -61,17 +71,23 @@ class Gateway:
     async def tick(self) -> None:
         """Renew what changes with the second; write the log that gathered."""
         self.answers.tick()
-        self.access.connections = len(self.doors)
+        self.access.connections, self.access.held = len(self.doors), self.held
         self.access.ejected = {
             name: sum(peer.ejected for peer in upstream.peers) for name, upstream in self.upstreams.items()
         }
         await self.access.flush()
 
     async def sweep(self) -> None:
-        """Call on every connection whose time is up."""
+        """Call on every connection whose time is up; cut the slowest readers when too much waits for them."""
         now = self._loop.time()
         for door in [door for door in self.doors if door.until < now]:
             door.expire()
+        unread = {door: door.transport.get_write_buffer_size() for door in self.doors}
+        excess = sum(unread.values()) - self.settings.max_held_bytes
+        for door in sorted(unread, key=unread.__getitem__, reverse=True) if excess > 0 else ():
+            if excess > 0:
+                excess -= unread[door]
+                door.transport.abort()
 
     def away(self) -> list[str]:
         """Return the names of services no address of which can be reached."""
@@ -166,8 +182,14 @@ class Gateway:
             return
         request.limit_lines = verdict.lines
         if not verdict.allowed:
-            detail = "too many requests; see the RateLimit headers"
-            raise LeaderboardError("rate_limited", detail, retry_after=verdict.reset)
+            raise verdict.refusal()
+        if self.quota is not None:
+            request.takes = (*request.takes, (buckets, caller))
+
+    def asking(self, door: Door, request: Request) -> Ask:
+        """Return what asks the shared buckets about a request that those of this process let pass."""
+        assert self.quota is not None
+        return self.quota.asking(door, request)
 
     def _client(self, request: Request, peer: str) -> str:
         forwarded = request.fields.get(b"x-forwarded-for")

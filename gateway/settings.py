@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from shared.names import MAX_BODY_BYTES
+
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
 
 
@@ -50,6 +52,16 @@ class Settings(Struct, frozen=True):
         float, Meta(ge=0, description="requests a second per client address without a known key; 0: no limit")
     ] = 20
     address_burst: Annotated[int, Meta(ge=1, description="such requests an address may make at once")] = 200
+    limits_redis_url: Annotated[
+        str,
+        Meta(
+            description="Redis or Valkey in which gateways share rate limits; empty, or while it does "
+            "not answer: each process counts alone"
+        ),
+    ] = ""
+    limits_timeout_ms: Annotated[
+        int, Meta(ge=1, le=10_000, description="how long such a verdict is waited for")
+    ] = 100
     trusted_proxies: Annotated[
         tuple[str, ...], Meta(description="networks (CIDR) whose X-Forwarded-For is believed")
     ] = ()
@@ -78,6 +90,14 @@ class Settings(Struct, frozen=True):
     max_clients: Annotated[
         int, Meta(ge=1, le=1_000_000, description="most client connections; past it they are closed at once")
     ] = 20_000
+    max_held_bytes: Annotated[
+        int,
+        Meta(
+            ge=MAX_BODY_BYTES,
+            description="most bytes of request bodies in memory, and again of answers not yet read; past it "
+            "503, and the slowest readers are cut",
+        ),
+    ] = 256 * 1024 * 1024
     max_upstream_connections: Annotated[
         int, Meta(ge=1, le=10_000, description="most connections to one address of a service, streams apart")
     ] = 128

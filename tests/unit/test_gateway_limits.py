@@ -9,7 +9,7 @@ from gateway.limits import Buckets, Proxies, group
 
 
 def test_a_burst_is_allowed_and_then_the_rate() -> None:
-    buckets = Buckets(rate=2, burst=3)
+    buckets = Buckets("key", rate=2, burst=3)
     verdicts = [buckets.take("a", 100.0) for _ in range(4)]
     assert [verdict.allowed for verdict in verdicts if verdict] == [True, True, True, False]
     assert [verdict.remaining for verdict in verdicts if verdict] == [2, 1, 0, 0]
@@ -19,7 +19,7 @@ def test_a_burst_is_allowed_and_then_the_rate() -> None:
 
 
 def test_a_refused_request_costs_nothing() -> None:
-    buckets = Buckets(rate=1, burst=1)
+    buckets = Buckets("key", rate=1, burst=1)
     buckets.take("a", 0.0)
     for _ in range(100):
         buckets.take("a", 0.5)
@@ -29,13 +29,13 @@ def test_a_refused_request_costs_nothing() -> None:
 
 
 def test_callers_do_not_share_a_bucket() -> None:
-    buckets = Buckets(rate=1, burst=1)
+    buckets = Buckets("key", rate=1, burst=1)
     verdicts = [buckets.take(caller, 0.0) for caller in "ab"]
     assert all(verdict and verdict.allowed for verdict in verdicts)
 
 
 def test_a_caller_is_told_when_to_come_again() -> None:
-    buckets = Buckets(rate=0.1, burst=1)
+    buckets = Buckets("key", rate=0.1, burst=1)
     buckets.take("a", 0.0)
     verdict = buckets.take("a", 0.0)
     assert verdict is not None
@@ -43,18 +43,18 @@ def test_a_caller_is_told_when_to_come_again() -> None:
 
 
 def test_over_any_time_no_more_than_burst_and_rate_pass() -> None:
-    buckets = Buckets(rate=10, burst=5)
+    buckets = Buckets("key", rate=10, burst=5)
     allowed = sum(bool(v and v.allowed) for v in (buckets.take("a", step / 1000) for step in range(10_000)))
     assert 10 * 10 + 4 <= allowed <= 10 * 10 + 5
 
 
 def test_a_rate_of_zero_is_no_limit() -> None:
-    assert Buckets(rate=0, burst=1).take("a", 0.0) is None
+    assert Buckets("key", rate=0, burst=1).take("a", 0.0) is None
 
 
 def test_buckets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_BUCKETS", 10)
-    buckets = Buckets(rate=1, burst=5)
+    buckets = Buckets("key", rate=1, burst=5)
     for caller in range(100):
         buckets.take(str(caller), 0.0)
     assert len(buckets._full_at) <= 10
