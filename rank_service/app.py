@@ -18,7 +18,7 @@ from rank_service.index import Lookups
 from rank_service.live import Live
 from rank_service.names import Profiles
 from rank_service.pages import Pages
-from rank_service.routes import routes
+from rank_service.routes import direct, routes
 from rank_service.sealed import Sealed
 from rank_service.seasons import Seasons
 from rank_service.service import Rankings
@@ -63,6 +63,8 @@ class App(Router):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.direct = direct
+        """Where hot requests go, below ASGI (see shared.direct)."""
         self._live: Live | None = None
         super().__init__(routes(), redirect_slashes=False, lifespan=self._lifespan_of)
 

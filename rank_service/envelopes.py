@@ -17,6 +17,9 @@ from shared.messages import SeasonOut, Source
 from shared.names import rfc3339
 from shared.ranking import Place
 
+ENTRY = b'{"rank":%d,"user_id":"%b",%b,"score":%d,"ties":%d}'
+"""One entry of a list, from rank, user id, profile, score and ties."""
+
 
 class Body(NamedTuple):
     """An encoded answer and its validator."""
@@ -51,13 +54,7 @@ def envelope(head: bytes, total: int, source: Source, as_of: bytes, rest: bytes)
 
 def entry(user_id: str, place: Place, profile: bytes) -> bytes:
     """Encode one entry of a list."""
-    return b'{"rank":%d,"user_id":"%b",%b,"score":%d,"ties":%d}' % (
-        place.rank,
-        user_id.encode(),
-        profile,
-        place.score,
-        place.ties,
-    )
+    return ENTRY % (place.rank, user_id.encode(), profile, place.score, place.ties)
 
 
 def single(user_id: str, place: Place, total: int, profile: bytes) -> bytes:

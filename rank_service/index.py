@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from prometheus_client import Counter, Histogram
 
@@ -29,6 +29,7 @@ from shared.index import (
     Miss,
     RankingIndex,
     Window,
+    read_around,
     read_histogram,
     read_lookup,
     read_standing,
@@ -40,6 +41,9 @@ from shared.wire import Command
 
 BATCH = 256
 """Questions in one round trip: about 2 ms of the server's time."""
+
+NEIGHBOURHOODS = 64
+"""Neighbourhoods read by one script: others get their turn in between."""
 
 HOT_PAGES = 2_000
 """Pages kept in process, about 10 KB each; the one least recently asked for goes."""
@@ -57,9 +61,10 @@ BATCHES = Histogram(
     buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
 )
 
+T = TypeVar("T")
 HotKey = tuple[str, int, int]
 Hot: TypeAlias = "OrderedDict[HotKey, Window]"
-Single = Page | Around | WhatIf | Spread
+Single = Page | WhatIf | Spread
 
 
 class Names(NamedTuple):
@@ -127,15 +132,22 @@ class _Batch:
         # Users by ranking and by game, each once, in order; other questions, each once.
         self._users: dict[str, tuple[Ranking, dict[str, int]]] = {}
         self._names: dict[int, dict[str, int]] = {}
+        self._around: dict[str, tuple[Ranking, dict[tuple[str, int], int]]] = {}
         self._singles: dict[tuple[Any, ...], Single] = {}
         self._as_of = b""
         self._places: dict[str, Lookup | Miss] = {}
+        self._windows: dict[str, list[Window | Miss]] = {}
         self._answers: dict[tuple[Any, ...], Answer | Miss] = {}
         self._kept: dict[int, Kept] = {}
         for question in questions:
             self._merge(question)
         self.commands: list[Command] = [
             *(index.lookup(ranking, list(users)) for ranking, users in self._users.values()),
+            *(
+                index.around(ranking, chunk)
+                for ranking, asked in self._around.values()
+                for chunk in batched(list(asked), NEIGHBOURHOODS)
+            ),
             *map(self._command, self._singles.values()),
         ]
         self.plain: list[Command] = [profiles.read(game_id, users) for game_id, users in self._names.items()]
@@ -146,6 +158,11 @@ class _Batch:
         reply = iter(replies)
         for key, (ranking, _) in self._users.items():
             self._places[key] = read_lookup(ranking, next(reply))
+        for key, (ranking, asked) in self._around.items():
+            windows = self._windows[key] = []
+            for chunk in batched(list(asked), NEIGHBOURHOODS):
+                found = read_around(ranking, next(reply))
+                windows += [found] * len(chunk) if isinstance(found, Miss) else found
         singles = [(key, question, next(reply)) for key, question in self._singles.items()]
         for game_id, names in self._names.items():
             self._kept[game_id] = profiles.read_kept(next(reply), len(names))
@@ -157,10 +174,16 @@ class _Batch:
     def rankings(self) -> dict[str, Ranking]:
         """The rankings asked about."""
         singles = {question.ranking.keys[0]: question.ranking for question in self._singles.values()}
-        return singles | {key: ranking for key, (ranking, _) in self._users.items()}
+        asked = (*self._users.items(), *self._around.items())
+        return singles | {key: ranking for key, (ranking, _) in asked}
 
     def _merge(self, question: Question | Names) -> None:
         names = self._names.setdefault(question.game_id, {})
+        if isinstance(question, Around):
+            ranking = question.ranking
+            _, around = self._around.setdefault(ranking.keys[0], (ranking, {}))
+            around.setdefault(question[2:], len(around))
+            return
         if not isinstance(question, Places | Names):
             self._singles[_key(question)] = question
             return
@@ -179,14 +202,15 @@ class _Batch:
                 held = self._hot.get(_hot_key(question))
                 known = f"{held.stamp.token}/{held.stamp.page}" if held else ""
                 return self._index.page(ranking, offset, limit, known)
-            case Around(_, _, user_id, radius):
-                return self._index.around(ranking, user_id, radius)
             case WhatIf(_, _, score):
                 return self._index.standing(ranking, score)
             case Spread(_, _, buckets):
                 return self._index.histogram(ranking, buckets)
 
     def _answer(self, question: Question | Names) -> Answer | Kept | Miss:
+        if isinstance(question, Around):
+            key = question.ranking.keys[0]
+            return self._seen(question, self._windows[key][self._around[key][1][question[2:]]])
         if not isinstance(question, Places | Names):
             return self._answers[_key(question)]
         names = self._names[question.game_id]
@@ -203,11 +227,8 @@ class _Batch:
         return Stood(found.stamp.total, self._as_of, places, kept)
 
     def _read_single(self, question: Single, reply: Any) -> Answer | Miss:
-        if isinstance(question, Page | Around):
-            window = self._read_window(question, reply)
-            if isinstance(window, Miss):
-                return window
-            return Seen(window.stamp, self._as_of, window.rows or [], self._kept[question.game_id].version)
+        if isinstance(question, Page):
+            return self._seen(question, self._read_window(question, reply))
         if isinstance(question, WhatIf):
             standing = read_standing(reply)
             if isinstance(standing, Miss):
@@ -218,9 +239,14 @@ class _Batch:
             return histogram
         return Counted(histogram.stamp.total, self._as_of, histogram.buckets)
 
-    def _read_window(self, question: Page | Around, reply: Any) -> Window | Miss:
+    def _seen(self, question: Page | Around, window: Window | Miss) -> Seen | Miss:
+        if isinstance(window, Miss):
+            return window
+        return Seen(window.stamp, self._as_of, window.rows or [], self._kept[question.game_id].version)
+
+    def _read_window(self, question: Page, reply: Any) -> Window | Miss:
         window = read_window(question.ranking, reply)
-        if isinstance(window, Miss) or isinstance(question, Around):
+        if isinstance(window, Miss):
             return window
         key = _hot_key(question)
         if window.rows is None:
@@ -230,6 +256,11 @@ class _Batch:
             self._hot[key] = window
             self._hot.move_to_end(key)
         return window
+
+
+def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Cut a sequence into pieces of at most `size`."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _key(question: Single) -> tuple[Any, ...]:

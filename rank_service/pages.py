@@ -73,5 +73,6 @@ class Pages:
 def encode_rows(rows: Sequence[Row], fragments: Sequence[bytes]) -> bytes:
     """Encode `"entries": [...]` from rows and the profiles of their users."""
     return envelopes.listed(
-        envelopes.entry(row.user_id, row.place, profile) for row, profile in zip(rows, fragments, strict=True)
+        envelopes.ENTRY % (rank, user_id.encode(), profile, score, ties)
+        for (user_id, (rank, ties, score, _)), profile in zip(rows, fragments, strict=True)
     )

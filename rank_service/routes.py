@@ -21,6 +21,7 @@ from rank_service.users import Users
 from shared.asgi import JSON, Call, Endpoint, Headers, Reply
 from shared.boards import Game, Games
 from shared.cursors import position_of
+from shared.direct import Direct
 from shared.messages import Request
 from shared.names import Score, UserId
 from shared.ranking import Board
@@ -309,6 +310,27 @@ class Streaming:
 
         await Endpoint(handler)(scope, receive, send_problem)
         return ready[0] if ready else None
+
+
+_ENTRY, _TOP, _AROUND = Endpoint(entry), Endpoint(top), Endpoint(around)
+
+
+def direct(url: bytes) -> Direct | None:
+    """Find where the three hottest paths lead, as the routes below do; None for any other."""
+    path, _, query = url.partition(b"?")
+    if not path.startswith(b"/v1/games/") or b"%" in url or b"#" in url or not path.isascii():
+        return None
+    parts = path.decode().split("/")
+    if "" in parts[3:] or len(parts) < 7 or parts[4] != "leaderboards":
+        return None
+    match parts[6:]:
+        case ["users", user_id]:
+            return Direct(_ENTRY, {"game": parts[3], "leaderboard": parts[5], "user_id": user_id}, query)
+        case ["top"]:
+            return Direct(_TOP, {"game": parts[3], "leaderboard": parts[5]}, query)
+        case ["users", user_id, "around"]:
+            return Direct(_AROUND, {"game": parts[3], "leaderboard": parts[5], "user_id": user_id}, query)
+    return None
 
 
 GAME = "/v1/games/{game}"

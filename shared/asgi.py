@@ -241,23 +241,27 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        call = Call(scope, receive)
+        reply = await self.answer(Call(scope, receive))
+        if reply is not None:
+            await send_reply(send, reply, head_only=scope["method"] == "HEAD")
+
+    async def answer(self, call: Call) -> Reply | None:
+        """Return the answer to one request; None when nobody waits for it any more."""
         try:
-            reply = await self._handler(call)
+            return await self._handler(call)
         except LeaderboardError as error:
-            reply = problem(error, call.request_id)
+            return problem(error, call.request_id)
         except ClientDisconnect:
-            return
+            return None
         except TimeoutError:
             late = LeaderboardError("deadline_exceeded", "the answer did not come in time")
-            reply = problem(late, call.request_id)
+            return problem(late, call.request_id)
         except StoreUnavailable:
             log.warning("a store is unavailable", exc_info=True, extra={"request_id": call.request_id})
             away = LeaderboardError("upstream_unavailable", "the database cannot be reached; try again")
-            reply = problem(away, call.request_id)
+            return problem(away, call.request_id)
         except Exception:  # the outermost wrapper: counted, logged, answered without detail
             UNEXPECTED.inc()
             log.exception("unexpected error", extra={"request_id": call.request_id})
             broken = LeaderboardError("internal", "an unexpected error; it has been logged")
-            reply = problem(broken, call.request_id)
-        await send_reply(send, reply, head_only=scope["method"] == "HEAD")
+            return problem(broken, call.request_id)

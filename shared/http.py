@@ -12,7 +12,8 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shared.direct import DirectProtocol
 
 STARTUP_FAILURE = 3
 """The exit status of a server that did not start; uvicorn's own."""
@@ -37,23 +38,37 @@ class GatheringTransport:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
+    def write_now(self, data: bytes) -> None:
+        """Write, behind what is waiting to be written."""
+        self._flush()
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Say whether the connection is closed, or about to be."""
+        return self._transport.is_closing()
+
     def close(self) -> None:
         """Close once everything is written."""
         self._flush()
         self._transport.close()
 
     def _flush(self) -> None:
-        parts, self._parts = self._parts, []
-        if parts:
+        if self._parts:
+            parts, self._parts = self._parts, []
             self._transport.write(b"".join(parts))
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(DirectProtocol):
     """What uvicorn runs for each connection (`uvicorn.run(http=Protocol)`)."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take over a connection."""
-        super().connection_made(GatheringTransport(transport, self.loop))  # type: ignore[arg-type]
+        self._gathering = GatheringTransport(transport, self.loop)
+        super().connection_made(self._gathering)  # type: ignore[arg-type]
+
+    def write_whole(self, answer: bytes) -> None:
+        """Write an answer that has no second part to wait for."""
+        self._gathering.write_now(answer)
 
 
 def configured(app: ASGIApp, *, host: str, port: int, drain_seconds: int) -> uvicorn.Config:

@@ -8,6 +8,7 @@ load. The scripts in `lua/` hold the rules; this module speaks their language.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from secrets import token_hex
 from typing import Any, NamedTuple
 
@@ -158,11 +159,11 @@ class RankingIndex:
 
     def page(self, ranking: Ranking, offset: int, limit: int, known: str = "") -> Command:
         """Build the command that reads a page (a `Window` or a `Miss`); `known` is `Stamp` as token/page."""
-        return _script("window", ranking, self._idle, ranking.ties, "page", offset, limit, known)
+        return _script("window", ranking, self._idle, ranking.ties, offset, limit, known)
 
-    def around(self, ranking: Ranking, user_id: str, radius: int) -> Command:
-        """Build the command that reads a user's neighbourhood; no rows when there is no entry."""
-        return _script("window", ranking, self._idle, ranking.ties, "around", user_id, radius, "")
+    def around(self, ranking: Ranking, asked: Iterable[tuple[str, int]]) -> Command:
+        """Build the command that reads neighbourhoods by user and radius (see `read_around`)."""
+        return _script("around", ranking, self._idle, ranking.ties, *chain.from_iterable(asked))
 
     def standing(self, ranking: Ranking, score: int) -> Command:
         """Build the command that finds the rank a score would have (a `Standing` or a `Miss`)."""
@@ -230,21 +231,33 @@ def read_lookup(ranking: Ranking, reply: Any) -> Lookup | Miss:
 
 
 def read_window(ranking: Ranking, reply: Any) -> Window | Miss:
-    """Read the reply to `page` or `around`."""
+    """Read the reply to `page`."""
+    if (miss := _miss(reply)) is not None:
+        return miss
+    return Window(_stamp(reply), _rows(ranking, reply[4]) if len(reply) > 4 else None)
+
+
+def read_around(ranking: Ranking, reply: Any) -> list[Window] | Miss:
+    """Read the reply to `around`: a window for each user; no rows for one who has no entry."""
     if (miss := _miss(reply)) is not None:
         return miss
     stamp = _stamp(reply)
-    if len(reply) == 4:
-        return Window(stamp, None)
-    if len(reply) == 5:
-        return Window(stamp, [])
+    return [Window(stamp, _rows(ranking, frame) if frame else []) for frame in reply[4:]]
+
+
+def _rows(ranking: Ranking, frame: list[Any]) -> list[Row]:
+    """Read what `frame` of common.lua returns."""
+    if len(frame) == 1:
+        return []
+    start, better, first_rank, first_ties, last_ties, skip, count, found = frame
+    shown = slice(2 * skip, 2 * (skip + count))
+    members, keys = found[shown][::2], found[shown][1::2]
     prefix = PREFIX_WIDTH if ranking.ties == "first" else 0
-    users = [member[prefix:].decode() for member in reply[9::2]]
+    users = [member[prefix:].decode() for member in members]
     sign = -1 if ranking.order == "desc" else 1
-    scores = [sign * int(key) for key in reply[10::2]]
-    start, better, first_rank, first_ties, last_ties = reply[4:9]
-    found = places(ranking.ties, start, better, first_rank, first_ties, last_ties, scores)
-    return Window(stamp, [_new(Row, pair) for pair in zip(users, found, strict=True)])
+    scores = [sign * int(key) for key in keys]
+    reckoned = places(ranking.ties, start, better, first_rank, first_ties, last_ties, scores)
+    return [_new(Row, pair) for pair in zip(users, reckoned, strict=True)]
 
 
 def read_standing(reply: Any) -> Standing | Miss:

@@ -59,3 +59,41 @@ local function split(value)
   if not colon then return value, '' end
   return string.sub(value, 1, colon - 1), string.sub(value, colon + 1)
 end
+
+-- The places start..stop (from 0), with what is needed to reckon their ranks:
+--   {start, players better than the first, rank of the first, ties of the first, ties of the last,
+--    rows to skip, rows, {member, sort_key, ...}}; {start} when there are none.
+-- One row more on either side mostly tells where a group of equal scores begins and ends; only a
+-- group that reaches beyond them is counted, from the best score on, which is the cheapest count.
+local function frame(ties, start, stop)
+  local skip = start > 0 and 1 or 0
+  local found = redis.call('ZRANGE', RANKING, start - skip, stop + 1, 'WITHSCORES')
+  local rows = math.min(#found / 2 - skip, stop - start + 1)
+  if rows <= 0 then return {start} end
+  local first, last = found[2 * skip + 2], found[2 * (skip + rows)]
+  local better = start
+  if skip == 1 and found[2] == first then better = redis.call('ZCOUNT', RANKING, '-inf', '(' .. first) end
+  local following = found[2 * (skip + rows) + 2]
+  local behind = start + rows -- how many are not behind the last one's score
+  if following == last then behind = redis.call('ZCOUNT', RANKING, '-inf', last) end
+  local first_ties, last_ties = behind - better, behind - better
+  if first ~= last then
+    local n = 1
+    while found[2 * (skip + n) + 2] == first do n = n + 1 end
+    first_ties = start + n - better
+    n = 1
+    while found[2 * (skip + rows - n)] == last do n = n + 1 end
+    last_ties = behind - (start + rows - n)
+  end
+  local rank = ties == 'first' and start + 1 or better + 1
+  if ties == 'dense' then rank = redis.call('ZCOUNT', DISTINCT, '-inf', '(' .. first) + 1 end
+  return {start, better, rank, first_ties, last_ties, skip, rows, found}
+end
+
+-- The member of a user in the ranking.
+local function member_of(ties, user_id)
+  local stored = ties == 'first' and redis.call('HGET', VERSIONS, user_id)
+  if not stored then return user_id end
+  local _, prefix = split(stored)
+  return prefix .. user_id
+end

@@ -8,18 +8,19 @@ keep(ARGV[2])
 local ties = ARGV[3]
 local answer = {'ready', s[2], tonumber(s[3]), tonumber(s[4])}
 for i = 4, #ARGV do
-  local member = ARGV[i]
-  if ties == 'first' then
-    local stored = redis.call('HGET', VERSIONS, member)
-    if stored then
-      local _, prefix = split(stored)
-      member = prefix .. member
-    end
-  end
+  local member = member_of(ties, ARGV[i])
   local sort_key = redis.call('ZSCORE', RANKING, member)
-  answer[#answer + 1] = sort_key and rank_of(ties, member, sort_key)
-  answer[#answer + 1] = sort_key and ties_at(sort_key)
-  answer[#answer + 1] = sort_key
-  answer[#answer + 1] = sort_key and better_than(ties, answer[#answer - 2], sort_key)
+  local at = #answer
+  if sort_key then
+    local rank = rank_of(ties, member, sort_key)
+    local better = better_than(ties, rank, sort_key)
+    answer[at + 1] = rank
+    -- Counted from the best score on: cheaper than between two scores.
+    answer[at + 2] = redis.call('ZCOUNT', RANKING, '-inf', sort_key) - better
+    answer[at + 3] = sort_key
+    answer[at + 4] = better
+  else
+    for n = 1, 4 do answer[at + n] = false end
+  end
 end
 return answer

@@ -85,3 +85,29 @@ async def test_wrong_settings_are_told_at_once(name: str, value: str) -> None:
     _, said = await running.communicate()
     assert running.returncode == 2
     assert name.encode() in said
+
+
+async def exchange(client: httpx.AsyncClient, requests: str) -> list[str]:
+    """Send requests at once over one connection that the last one closes; return the answers."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(requests.encode())
+    answers = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    return answers.split("HTTP/1.1 ")[1:]
+
+
+async def test_pipelined_requests_are_answered_in_order_whichever_way_they_go(
+    pool: Pool, database_url: str, redis_url: str
+) -> None:
+    await put_entries(pool, await put_board(pool), [("ada", 5), ("bob", 3)])
+    users = TOP.replace("top", "users")
+    paths = [f"{users}/ada", TOP, f"{users}/%61da", "/healthz", f"{users}/bob", f"{users}/cleo", "/nowhere"]
+    requests = "".join(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n" for path in paths)
+    last = f"GET {users}/bob/around HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    async with process(DATABASE_URL=database_url, REDIS_URL=redis_url) as (_, client):
+        answers = await exchange(client, requests + last)
+    assert [answer[:3] for answer in answers] == ["200", "200", "200", "200", "200", "404", "404", "200"]
+    assert ['"entry":{"rank":2' in answer for answer in answers] == [False] * 4 + [True, False, False, True]
+    assert "entry_not_found" in answers[5]
+    assert "connection: close" in answers[7]

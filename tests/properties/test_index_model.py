@@ -15,6 +15,7 @@ from shared.index import (
     Window,
     held,
     read_applied,
+    read_around,
     read_lookup,
     read_window,
 )
@@ -144,18 +145,19 @@ async def compare_reads(index: RankingIndex, truth: Truth, rng: random.Random) -
     replies = await index.send(
         [
             index.page(ranking, offset, limit),
-            index.around(ranking, users[0], radius),
+            index.around(ranking, [(user, radius) for user in users]),
             index.lookup(ranking, users),
         ]
     )
-    page, around = (read_window(ranking, reply) for reply in replies[:2])
+    page, around = read_window(ranking, replies[0]), read_around(ranking, replies[1])
     lookup = read_lookup(ranking, replies[2])
     assert isinstance(page, Window)
     assert page.rows == rows[offset : offset + limit]
-    own = next((i for i, row in enumerate(rows) if row.user_id == users[0]), None)
-    expected = [] if own is None else rows[max(0, own - radius) : own + radius + 1]
-    assert isinstance(around, Window)
-    assert around.rows == expected
+    at = {row.user_id: i for i, row in enumerate(rows)}
+    assert isinstance(around, list)
+    assert [window.rows for window in around] == [
+        rows[max(0, at[user] - radius) : at[user] + radius + 1] if user in at else [] for user in users
+    ]
     assert isinstance(lookup, Lookup)
     assert lookup.places == [places.get(user) for user in users]
 

@@ -1,0 +1,182 @@
+"""Hot requests answered below ASGI: the same handlers, without a scope, a cycle, a router.
+
+A service names its hottest paths in a function `direct` of its application. What that function does
+not know, and whatever is unusual about a request (a method other than GET, a body, a connection to be
+closed, pipelining), goes the way of every request: uvicorn, ASGI, Starlette.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, NamedTuple
+
+from starlette.types import Message
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from shared.asgi import BODILESS, Call, Endpoint, Reply
+
+UNUSUAL = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
+"""A request with one of these headers is left to uvicorn."""
+
+
+class Direct(NamedTuple):
+    """Where a request leads: its endpoint, path parameters and query."""
+
+    endpoint: Endpoint
+    params: dict[str, str]
+    query: bytes
+
+
+Find = Callable[[bytes], Direct | None]
+
+
+class Turn:
+    """One request being answered, standing where uvicorn keeps the cycle of its own.
+
+    So uvicorn queues what is pipelined behind it, and drains it at a shutdown.
+    """
+
+    __slots__ = ("body", "disconnected", "keep_alive", "more_body", "response_complete", "task")
+
+    message_event = asyncio.Event()
+    """Nobody waits for it."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.disconnected = False
+        self.keep_alive = True
+        self.more_body = False
+        self.response_complete = False
+        self.task: asyncio.Task[None] | None = None
+
+
+class DirectProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a shorter way for hot requests."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._find: Find | None = getattr(self.app, "direct", None)
+        self._plain = True
+        self._rested = 0.0
+        self._watch: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop answering."""
+        if isinstance(self.cycle, Turn) and self.cycle.task is not None:
+            self.cycle.task.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Go on to what was pipelined, or wait for the next request, for a while.
+
+        uvicorn sets a timer at every answer and cancels it at every request; here one timer a connection
+        goes on, and looks how long ago the last answer was.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._rested = monotonic()
+        if self._watch is None:
+            self._watch = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for long enough; look again later at any other."""
+        left: float = self.timeout_keep_alive
+        if self.cycle.response_complete:
+            left = self._rested + self.timeout_keep_alive - monotonic()
+            if left <= 0:
+                super().timeout_keep_alive_handler()
+                return
+        self._watch = self.loop.call_later(left, self.timeout_keep_alive_handler)
+
+    def on_message_begin(self) -> None:
+        """Begin a request; its scope is made if it is needed."""
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._plain = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
+        name = name.lower()
+        self.headers.append((name, value))
+        if name in UNUSUAL:
+            self._plain = False
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+
+    def on_headers_complete(self) -> None:
+        """Answer directly what can be; leave the rest to uvicorn."""
+        before: Any = self.cycle
+        idle = before is None or before.response_complete
+        if self._plain and idle and self._find is not None and self.parser.get_method() == b"GET":
+            found = self._find(self.url)
+            if found is not None and self.parser.get_http_version() == "1.1":
+                self._begin(found)
+                return
+        url, headers, expected = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expected
+        self.headers = self.scope["headers"] = headers
+        super().on_headers_complete()
+
+    def write_whole(self, answer: bytes) -> None:
+        """Write an answer that has no second part to wait for."""
+        self.transport.write(answer)
+
+    def _begin(self, found: Direct) -> None:
+        call = Call(
+            {
+                "method": "GET",
+                "headers": self.headers,
+                "path_params": found.params,
+                "query_string": found.query,
+                "state": self.app_state,
+            },
+            _no_body,
+        )
+        turn = Turn()
+        self.cycle = turn  # type: ignore[assignment]
+        turn.task = self.loop.create_task(self._answer(found.endpoint, call, turn))
+
+    async def _answer(self, endpoint: Endpoint, call: Call, turn: Turn) -> None:
+        reply = await endpoint.answer(call)
+        if self.flow.write_paused:
+            await self.flow.drain()
+        turn.task = None
+        turn.response_complete = True
+        if reply is None or self.transport.is_closing():
+            return
+        self.write_whole(render(reply, close=not turn.keep_alive))
+        if not turn.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+
+def render(reply: Reply, *, close: bool) -> bytes:
+    """Render a whole answer."""
+    if reply.headers is _USUAL and not close:
+        return _USUAL_HEAD % (STATUS_LINE[reply.status], len(reply.body), reply.body)
+    lines = [STATUS_LINE[reply.status]]
+    lines += [b"%b: %b\r\n" % header for header in reply.headers]
+    if reply.status not in BODILESS:
+        lines.append(b"content-length: %d\r\n" % len(reply.body))
+    lines.append(b"connection: close\r\n\r\n" if close else b"\r\n")
+    lines.append(reply.body)
+    return b"".join(lines)
+
+
+_USUAL = Reply(200, b"").headers
+_USUAL_HEAD = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+
+
+async def _no_body() -> Message:
+    return {"type": "http.request", "body": b""}
