@@ -6,9 +6,12 @@ import click
 
 from deploy.commands.keys import keys
 from deploy.commands.local import demo, example, up
+from deploy.commands.manage import ban, boards, games, seasons, unban, void
 from deploy.commands.migrate import migrate
+from deploy.commands.play import rank, submit, top, watch
 from deploy.commands.secrets import secrets
 from deploy.commands.serve import gateway, rank_service, score_service
+from deploy.commands.transfer import bring_in, export
 
 
 @click.group()
@@ -17,7 +20,11 @@ def main() -> None:
     """Durable scores, exact tie-aware ranks, fast while millions play."""
 
 
-for command in (up, example, demo, migrate, keys, secrets, score_service, rank_service, gateway):
+HERE = (up, example, demo)
+DEPLOYED = (secrets, migrate, keys, score_service, rank_service, gateway)
+CALLING = (games, boards, seasons, submit, top, rank, watch, ban, unban, void, bring_in, export)
+
+for command in (*HERE, *DEPLOYED, *CALLING):
     main.add_command(command)
 
 

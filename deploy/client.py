@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -11,6 +12,9 @@ import orjson
 
 TIMEOUT = 30.0
 """Seconds an answer may take."""
+
+SILENCE = 60.0
+"""Seconds a stream may be silent; the server sends a comment more often."""
 
 Wire = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -27,8 +31,9 @@ class Client:
 
     def __init__(self, url: str, key: str, *, connections: int = 1) -> None:
         parts = urlsplit(url)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
-        self._head = f"host: {parts.netloc}\r\nauthorization: Bearer {key}\r\n"
+        self._tls = parts.scheme == "https"
+        self._address = (parts.hostname or "127.0.0.1", parts.port or (443 if self._tls else 80))
+        self._head = f"host: {parts.netloc}\r\n" + (f"authorization: Bearer {key}\r\n" if key else "")
         self._turn = asyncio.Semaphore(connections)
         self._idle: list[Wire] = []
 
@@ -55,7 +60,7 @@ class Client:
             head += "content-type: application/json\r\n"
         request = head.encode() + b"\r\n" + payload
         async with self._turn, asyncio.timeout(TIMEOUT):
-            wire = self._idle.pop() if self._idle else await asyncio.open_connection(*self._address)
+            wire = self._idle.pop() if self._idle else await self._connect()
             try:
                 answer, reusable = await _exchange(wire, request)
             except BaseException:
@@ -66,6 +71,43 @@ class Client:
         else:
             wire[1].close()
         return answer
+
+    async def lines(self, path: str, headers: str = "") -> AsyncIterator[bytes]:
+        """Yield the lines of an answer as they come, over a connection of its own.
+
+        Raises:
+            OSError: the server cannot be reached, broke off, or did not answer with 200 and chunks.
+            TimeoutError: nothing came for `SILENCE` seconds.
+        """
+        reader, writer = await self._connect()
+        try:
+            writer.write(f"GET {path} HTTP/1.1\r\n{self._head}{headers}\r\n".encode())
+            async with asyncio.timeout(TIMEOUT):
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            if int(head.split(b" ", 2)[1]) != 200 or b"\r\ntransfer-encoding: chunked" not in head:
+                raise ConnectionError("the server answered " + head.partition(b"\r")[0].decode())
+            rest = b""
+            async for chunk in _chunks(reader):
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    yield line
+        except asyncio.IncompleteReadError as error:
+            raise ConnectionError("the server broke off") from error
+        finally:
+            writer.close()
+
+    async def _connect(self) -> Wire:
+        return await asyncio.open_connection(*self._address, ssl=self._tls or None)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while True:
+        async with asyncio.timeout(SILENCE):
+            size = int((await reader.readuntil(b"\r\n")).partition(b";")[0], 16)
+            chunk = await reader.readexactly(size + 2)
+        if not size:
+            return
+        yield chunk[:-2]
 
 
 async def _exchange(wire: Wire, request: bytes) -> tuple[Answer, bool]:
