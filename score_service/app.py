@@ -12,6 +12,7 @@ from starlette.routing import Router
 
 from score_service.committer import Committer
 from score_service.definitions import Definitions
+from score_service.erasure import Erasure
 from score_service.history import History
 from score_service.index import Applier
 from score_service.moderation import Moderation
@@ -21,7 +22,7 @@ from score_service.service import Sessions
 from score_service.settings import Settings
 from score_service.status import Watcher
 from score_service.users import Users
-from score_service.worker import Housekeeping, Outbox
+from score_service.worker import Discarded, Housekeeping, Outbox
 from shared.boards import Games
 from shared.heartbeat import EVERY, Heart
 from shared.index import RankingIndex
@@ -32,6 +33,8 @@ from shared.tuning import settle_down
 from shared.wire import Wire
 
 DAY = 86_400.0
+Job = tuple[str, Callable[[], Awaitable[None]], float]
+"""What runs unasked: its name, what it does, seconds between two runs."""
 
 
 class State(TypedDict):
@@ -43,6 +46,7 @@ class State(TypedDict):
     definitions: Definitions
     users: Users
     moderation: Moderation
+    erasure: Erasure
     records: Records
     watcher: Watcher
     ready: Callable[[], Awaitable[None]]
@@ -107,13 +111,8 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     stack.push_async_callback(sessions.close)
     heart = Heart("score_service", hints, lambda: {"sessions_waiting": sessions.waiting})
     keeping = Housekeeping(pool, history_months=settings.history_months)
-    await stack.enter_async_context(repeated("drop applied outbox rows", outbox.sweep, every=0.25))
-    await stack.enter_async_context(repeated("relay the outbox", outbox.relay, every=0.5))
-    await stack.enter_async_context(repeated("measure the outbox", outbox.measure, every=5.0))
-    await stack.enter_async_context(repeated("make partitions", keeping.make_periods, every=DAY / 4))
-    await stack.enter_async_context(repeated("beat", heart.beat, every=EVERY))
-    await stack.enter_async_context(repeated("retain history", keeping.retain, every=DAY / 4))
-    await stack.enter_async_context(repeated("purge entries", keeping.purge, every=10.0))
+    erasure = Erasure(pool, committer, applier, indexes[1])
+    await _start_jobs(stack, outbox, keeping, heart, erasure, Discarded(pool, loads))
 
     async def ready() -> None:
         with translated():
@@ -128,5 +127,29 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         records=Records(pool),
         watcher=Watcher(pool, hints, heart),
         moderation=Moderation(pool, committer, applier, history),
+        erasure=erasure,
         ready=ready,
     )
+
+
+async def _start_jobs(
+    stack: AsyncExitStack,
+    outbox: Outbox,
+    keeping: Housekeeping,
+    heart: Heart,
+    erasure: Erasure,
+    discarded: Discarded,
+) -> None:
+    jobs: list[Job] = [
+        ("drop applied outbox rows", outbox.sweep, 0.25),
+        ("relay the outbox", outbox.relay, 0.5),
+        ("measure the outbox", outbox.measure, 5.0),
+        ("make partitions", keeping.make_periods, DAY / 4),
+        ("beat", heart.beat, EVERY),
+        ("retain history", keeping.retain, DAY / 4),
+        ("clear away erased users", erasure.clear_away, 10.0),
+        ("purge entries", keeping.purge, 10.0),
+        ("purge discarded entries", discarded.purge, 10.0),
+    ]
+    for name, job, every in jobs:
+        await stack.enter_async_context(repeated(name, job, every=every))

@@ -364,7 +364,13 @@ def _classified(
     """Decide about a session that was not inserted: a replay, a conflict, or refused."""
     if recorded is None:
         return refusal or StoreUnavailable("the session was neither recorded nor found")
-    if recorded.fingerprint != submission.fingerprint:
+    remains = recorded.remains
+    same = (
+        recorded.fingerprint == submission.fingerprint
+        if remains is None
+        else rules.fits(submission.session, remains)
+    )
+    if not same:
         detail = f"session {submission.session_id} was recorded with other content"
         return LeaderboardError("session_conflict", detail)
     # Our own earlier try went through: its caller has had no answer yet, so to them it is new.

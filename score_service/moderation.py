@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -108,7 +108,7 @@ class Moderation:
             current = await Transaction(connection).game(game.game)
             assert current is not None, "a game is never deleted"
             rows = await connection.fetch(SQL["hide_entries"], game.game_id, user_id, banned)
-            entries = _by_key(current.boards.values(), rows)
+            entries = by_key(current.boards.values(), rows)
             action = "ban" if banned else "unban"
             outbox_id = await self._write_down(connection, game, entries, key_id, action, user_id, reason)
         await self._apply(entries, outbox_id)
@@ -159,10 +159,11 @@ async def _refold(
             raise _out_of_range(board) from error
         if any(abs(row["sort_key"]) > MAX_SCORE for row in rows):
             raise _out_of_range(board)
-    return _by_key(ordered, rows)
+    return by_key(ordered, rows)
 
 
-def _by_key(boards: Any, rows: Sequence[Any]) -> dict[EntryKey, EntryRow]:
+def by_key(boards: Iterable[Board], rows: Sequence[Any]) -> dict[EntryKey, EntryRow]:
+    """Return changed entries by ranking and user, in the order of every batch."""
     known = {board.leaderboard_id: board for board in boards}
     entries = [EntryRow(*row) for row in rows]
     keyed = {(known[e.leaderboard_id].ranking(e.season), e.user_id): e for e in entries}

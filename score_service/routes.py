@@ -212,6 +212,13 @@ async def put_profile(call: Call) -> Reply:
     return Reply(201 if is_new else 200, encode(answer))
 
 
+async def erase_user(call: Call) -> Reply:
+    """Take a user out of everything."""
+    game = await _existing(call)
+    await call.state["erasure"].erase(game, call.params["user_id"], _key_id(call))
+    return Reply(204, b"", [])
+
+
 async def _existing(call: Call) -> Game:
     """Return the game of the path; existence is checked before the body is read."""
     game: Game = await call.state["games"].get(call.params["game"])
@@ -239,7 +246,7 @@ def routes() -> list[BaseRoute]:
         route(f"{GAME}/sessions/{{session_id}}", GET=get_session),
         route(f"{GAME}/sessions/{{session_id}}/void", POST=void_session),
         route(f"{GAME}/leaderboards/{{leaderboard}}", PUT=put_leaderboard, DELETE=drop_leaderboard),
-        route(f"{GAME}/users/{{user_id}}", PUT=put_profile),
+        route(f"{GAME}/users/{{user_id}}", PUT=put_profile, DELETE=erase_user),
         route(f"{GAME}/users/{{user_id}}/export", GET=export_user),
         route(f"{GAME}/users/{{user_id}}/ban", POST=ban_user, DELETE=unban_user),
         route(f"{GAME}/audit", GET=read_audit),

@@ -7,7 +7,7 @@ locks; a property test holds both to `tests/model.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import NamedTuple
@@ -72,6 +72,29 @@ def fingerprint(session: SessionIn) -> bytes:
     results = sorted((result.user_id, result.score, result.metadata) for result in session.results)
     sent = None if session.played_at is None else microseconds(session.played_at)
     return blake2b(canonical((session.mode, sent, results)), digest_size=16).digest()
+
+
+class Remains(NamedTuple):
+    """What is left of a session some of whose players were erased: it has no fingerprint any more."""
+
+    mode: str | None
+    played_at: datetime
+    scores: Mapping[str, int]
+    erased: Sequence[int]
+
+
+def fits(session: SessionIn, remains: Remains) -> bool:
+    """Say whether a session may be the one of which this is left: the others' scores as they were,
+    and whoever is not known any more on the scores that are left over. Metadata is not compared.
+    """
+    others = sorted(result.score for result in session.results if result.user_id not in remains.scores)
+    known = {r.user_id: r.score for r in session.results if r.user_id in remains.scores}
+    return (
+        session.mode == remains.mode
+        and session.played_at in (None, remains.played_at)
+        and known == remains.scores
+        and others == sorted(remains.erased)
+    )
 
 
 def check_session(session: SessionIn, path: str = "") -> None:

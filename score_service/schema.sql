@@ -46,6 +46,52 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION erase_user(of_game integer, of_user text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'public', 'pg_temp'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    nobody text := '~' || replace(gen_random_uuid()::text, '-', '');
+    named text := '"' || of_user || '"';
+    -- Of what a user id may hold, only the dot means something in a pattern.
+    mention text := '(?<![[:alnum:]_])' || replace(of_user, '.', '\.') || '(?![[:alnum:]_])';
+BEGIN
+    DELETE FROM users WHERE game_id = of_game AND user_id = of_user;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    WITH gone AS (
+        DELETE FROM session_results
+         WHERE game_id = of_game AND user_id = of_user
+        RETURNING period, session_id, score
+    ), marked AS (
+        -- A fingerprint is a hash of who scored what: it would tell whether a guess is right.
+        UPDATE game_sessions AS s SET fingerprint = ''
+          FROM gone
+         WHERE s.game_id = of_game AND s.period = gone.period AND s.session_id = gone.session_id
+    ), unnamed AS (
+        UPDATE session_results AS r SET metadata = replace(r.metadata::text, named, to_json(nobody)::text)::jsonb
+          FROM gone
+         WHERE r.game_id = of_game AND r.period = gone.period AND r.session_id = gone.session_id
+           AND r.user_id <> of_user AND strpos(r.metadata::text, named) > 0
+    )
+    INSERT INTO erased_results (game_id, period, session_id, anonymous_id, score)
+    SELECT of_game, period, session_id, '~' || replace(gen_random_uuid()::text, '-', ''), score FROM gone;
+    UPDATE game_sessions AS s SET void_reason = regexp_replace(s.void_reason, mention, nobody, 'g')
+      FROM audit_log AS a
+     WHERE a.game_id = of_game AND a.action = 'void' AND a.reason ~ mention
+       AND s.game_id = of_game AND s.session_id = CASE WHEN a.action = 'void' THEN a.subject::uuid END;
+    UPDATE audit_log SET reason = regexp_replace(reason, mention, nobody, 'g')
+     WHERE game_id = of_game AND reason ~ mention;
+    UPDATE audit_log SET subject = nobody, reason = NULL
+     WHERE game_id = of_game AND subject = of_user AND action IN ('ban', 'unban', 'export');
+    RETURN nobody;
+END
+$$;
+
 CREATE TABLE leaderboards (
     leaderboard_id integer NOT NULL,
     game_id integer NOT NULL,
@@ -245,6 +291,33 @@ CREATE TABLE entry_base (
     season bigint NOT NULL
 );
 
+CREATE TABLE erased_results (
+    game_id integer NOT NULL,
+    period date NOT NULL,
+    session_id uuid NOT NULL,
+    anonymous_id text NOT NULL COLLATE pg_catalog."C",
+    score bigint NOT NULL
+);
+
+CREATE TABLE erasures (
+    erasure_id bigint NOT NULL,
+    game_id integer NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    erased_at timestamp with time zone DEFAULT now() NOT NULL,
+    rankings jsonb
+);
+
+COMMENT ON COLUMN erasures.rankings IS '[[leaderboard_id, generation, season, version], ...] of the tombstones, once these are deleted';
+
+ALTER TABLE erasures ALTER COLUMN erasure_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME erasures_erasure_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE final_standings (
     leaderboard_id integer NOT NULL,
     generation integer NOT NULL,
@@ -367,6 +440,28 @@ CREATE TABLE session_results (
 )
 PARTITION BY RANGE (period);
 
+CREATE TABLE snapshot_ranks (
+    leaderboard_id integer NOT NULL,
+    generation integer NOT NULL,
+    season bigint NOT NULL,
+    day date NOT NULL,
+    user_id text NOT NULL COLLATE pg_catalog."C",
+    rank bigint NOT NULL,
+    score bigint NOT NULL
+);
+
+CREATE TABLE snapshots (
+    leaderboard_id integer NOT NULL,
+    generation integer NOT NULL,
+    season bigint NOT NULL,
+    day date NOT NULL,
+    version_until bigint NOT NULL,
+    total bigint NOT NULL,
+    taken_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON COLUMN snapshots.version_until IS 'later changes of entries have greater versions';
+
 CREATE TABLE users (
     game_id integer NOT NULL,
     user_id text NOT NULL COLLATE pg_catalog."C",
@@ -389,6 +484,12 @@ ALTER TABLE ONLY entries
 
 ALTER TABLE ONLY entry_base
     ADD CONSTRAINT entry_base_pkey PRIMARY KEY (leaderboard_id, generation, season, user_id);
+
+ALTER TABLE ONLY erased_results
+    ADD CONSTRAINT erased_results_pkey PRIMARY KEY (game_id, period, session_id, anonymous_id);
+
+ALTER TABLE ONLY erasures
+    ADD CONSTRAINT erasures_pkey PRIMARY KEY (erasure_id);
 
 ALTER TABLE ONLY final_standings
     ADD CONSTRAINT final_standings_leaderboard_id_generation_season_user_id_key UNIQUE (leaderboard_id, generation, season, user_id);
@@ -423,6 +524,12 @@ ALTER TABLE ONLY seasons
 ALTER TABLE ONLY session_results
     ADD CONSTRAINT session_results_pkey PRIMARY KEY (game_id, period, session_id, user_id);
 
+ALTER TABLE ONLY snapshot_ranks
+    ADD CONSTRAINT snapshot_ranks_pkey PRIMARY KEY (leaderboard_id, generation, season, day, user_id);
+
+ALTER TABLE ONLY snapshots
+    ADD CONSTRAINT snapshots_pkey PRIMARY KEY (leaderboard_id, generation, season, day);
+
 ALTER TABLE ONLY users
     ADD CONSTRAINT users_pkey PRIMARY KEY (game_id, user_id);
 
@@ -451,6 +558,9 @@ GRANT ALL ON FUNCTION detach_periods(until date) TO leaderboard_score;
 REVOKE ALL ON FUNCTION enter_gate(game_ids integer[]) FROM PUBLIC;
 GRANT ALL ON FUNCTION enter_gate(game_ids integer[]) TO leaderboard_score;
 
+REVOKE ALL ON FUNCTION erase_user(of_game integer, of_user text) FROM PUBLIC;
+GRANT ALL ON FUNCTION erase_user(of_game integer, of_user text) TO leaderboard_score;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE leaderboards TO leaderboard_score;
 GRANT SELECT ON TABLE leaderboards TO leaderboard_rank;
 
@@ -461,12 +571,16 @@ GRANT SELECT,INSERT ON TABLE audit_log TO leaderboard_score;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE discarded TO leaderboard_score;
 
-GRANT USAGE ON SEQUENCE entry_version TO leaderboard_score;
+GRANT SELECT,USAGE ON SEQUENCE entry_version TO leaderboard_score;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE entries TO leaderboard_score;
 GRANT SELECT ON TABLE entries TO leaderboard_rank;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE entry_base TO leaderboard_score;
+
+GRANT SELECT,DELETE ON TABLE erased_results TO leaderboard_score;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE erasures TO leaderboard_score;
 
 GRANT SELECT,INSERT,DELETE ON TABLE final_standings TO leaderboard_score;
 GRANT SELECT ON TABLE final_standings TO leaderboard_rank;
@@ -487,6 +601,12 @@ GRANT SELECT ON TABLE seasons TO leaderboard_rank;
 
 GRANT SELECT,INSERT ON TABLE session_results TO leaderboard_score;
 GRANT SELECT ON TABLE session_results TO leaderboard_rank;
+
+GRANT SELECT,INSERT,DELETE ON TABLE snapshot_ranks TO leaderboard_score;
+GRANT SELECT ON TABLE snapshot_ranks TO leaderboard_rank;
+
+GRANT SELECT,INSERT,DELETE ON TABLE snapshots TO leaderboard_score;
+GRANT SELECT ON TABLE snapshots TO leaderboard_rank;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE users TO leaderboard_score;
 GRANT SELECT ON TABLE users TO leaderboard_rank;

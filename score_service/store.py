@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from score_service.rules import Contribution
+from score_service.rules import Contribution, Remains
 from shared.boards import GAME_WITH_BOARDS, Game, game_from_rows
 from shared.messages import Operator
 from shared.postgres import Connection
@@ -48,6 +48,8 @@ class Recorded(NamedTuple):
     played_at: datetime
     recorded_at: datetime
     voided: bool
+    remains: Remains | None = None
+    """Instead of the fingerprint, where players were erased."""
 
 
 class SeasonRow(NamedTuple):
@@ -117,7 +119,16 @@ class Transaction:
     ) -> dict[tuple[int, UUID], Recorded]:
         """Return what is recorded of sessions, by (game_id, session_id)."""
         rows = await self._connection.fetch(SQL["classify_sessions"], *columns(keys, 3))
-        return {(row[0], row[1]): Recorded(row[2], row[3], row[4], row[5]) for row in rows}
+        found = {(row[0], row[1]): Recorded(row[2], row[3], row[4], row[5]) for row in rows}
+        if blank := [
+            key for key in keys if (key[0], key[2]) in found and not found[key[0], key[2]].fingerprint
+        ]:
+            for row in await self._connection.fetch(SQL["remains_of_sessions"], *columns(blank, 3)):
+                recorded = found[row[0], row[1]]
+                scores = dict(zip(row[3], row[4], strict=True))
+                remains = Remains(row[2], recorded.played_at, scores, row[5])
+                found[row[0], row[1]] = recorded._replace(remains=remains)
+        return found
 
     async def banned_users(self, users: Sequence[tuple[int, str]]) -> set[tuple[int, str]]:
         """Return those of (game_id, user_id) who are banned."""

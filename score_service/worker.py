@@ -17,7 +17,7 @@ from shared.index import RankingIndex
 from shared.postgres import Pool, translated
 from shared.profiles import forget
 from shared.ranking import Ranking
-from shared.wire import Command
+from shared.wire import Command, Wire
 
 log = logging.getLogger(__name__)
 
@@ -145,22 +145,37 @@ class Housekeeping:
             log.info("made %d partitions", made)
 
     async def purge(self) -> None:
-        """Delete old tombstones, and entries no board needs any more, a chunk at a time."""
+        """Delete old tombstones, a chunk at a time."""
         done = ""
         while done != "DELETE 0":
             with translated():
                 done = await self._pool.execute(SQL["purge_tombstones"], PURGE_ENTRIES)
-        await self._purge_discarded()
 
-    async def _purge_discarded(self) -> None:
+
+class Discarded:
+    """Generations no board needs any more."""
+
+    def __init__(self, pool: Pool, wire: Wire) -> None:
+        self._pool = pool
+        self._wire = wire
+
+    async def purge(self) -> None:
+        """Delete their entries, a chunk at a time, and the copies of these."""
         while True:
             with translated():
                 async with self._pool.acquire() as connection, connection.transaction():
                     row = await connection.fetchrow(SQL["claim_discarded"])
                     if row is None:
                         return
-                    done = await connection.execute(SQL["delete_entries"], *row, PURGE_ENTRIES)
-                    if done == "DELETE 0":
+                    deleted = await connection.fetch(SQL["delete_entries"], *row, PURGE_ENTRIES)
+                    # Keys alone matter here, and they do not depend on ties and order.
+                    for season in {each["season"] for each in deleted}:
+                        ranking = Ranking(
+                            row["leaderboard_id"], row["generation"], season, "competition", "desc"
+                        )
+                        identity = await self._wire.connect()
+                        await self._wire.round_trip(identity, [("UNLINK", *ranking.keys)])
+                    if not deleted:
                         await connection.execute(SQL["drop_discarded"], *row)
 
 

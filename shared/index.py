@@ -181,6 +181,10 @@ class RankingIndex:
         """Build the command that gives one copy up, so that it is loaded anew."""
         return _script("drop", ranking, token)
 
+    def purge(self, ranking: Ranking, users: Sequence[tuple[str, int]]) -> Command:
+        """Build the command that forgets users (id, version) who are in no ranking any more."""
+        return _script("purge", ranking, *(value for user in users for value in user))
+
     async def begin(self, ranking: Ranking) -> tuple[str, str]:
         """Try to take the load lock; return (`mine`, `loading` or `ready`, the lock's token)."""
         token = token_hex(8)

@@ -25,6 +25,12 @@ def migrate(database_url: str) -> None:
     command.upgrade(config, "head")
 
 
+def before(revision_file: str) -> str:
+    """Return the revision that a file's follows: the one with the next lower number there is."""
+    path = Path(revision_file)
+    return max(each.name for each in path.parent.glob("[0-9]*.py") if each.name < path.name)[:4]
+
+
 def run_sql(revision_file: str) -> None:
     """Run the .sql file that lies beside a revision, as it stands."""
     statements = Path(revision_file).with_suffix(".sql").read_text()

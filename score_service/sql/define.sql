@@ -54,7 +54,11 @@ ON CONFLICT DO NOTHING;
 
 -- name: claim_discarded
 -- Take one generation whose entries are to be deleted; another replica skips it.
-SELECT leaderboard_id, generation FROM discarded ORDER BY discarded_at LIMIT 1 FOR UPDATE SKIP LOCKED;
+SELECT leaderboard_id, generation
+  FROM discarded
+ ORDER BY discarded_at
+ LIMIT 1
+   FOR UPDATE SKIP LOCKED;
 
 -- name: delete_entries
 -- Delete some entries of a discarded generation.
@@ -63,14 +67,19 @@ DELETE FROM entries
        SELECT leaderboard_id, generation, season, user_id
          FROM entries
         WHERE leaderboard_id = $1 AND generation = $2
-        LIMIT $3);
+        LIMIT $3)
+RETURNING season;
 
 -- name: drop_discarded
--- A discarded generation has no entries left; its base and seasons go too.
+-- A discarded generation has no entries left; its base, seasons and snapshots go too.
 WITH base AS (
     DELETE FROM entry_base WHERE leaderboard_id = $1 AND generation = $2
 ), ended AS (
     DELETE FROM seasons WHERE leaderboard_id = $1 AND generation = $2
+), days AS (
+    DELETE FROM snapshots WHERE leaderboard_id = $1 AND generation = $2
+), ranks AS (
+    DELETE FROM snapshot_ranks WHERE leaderboard_id = $1 AND generation = $2
 )
 DELETE FROM discarded WHERE leaderboard_id = $1 AND generation = $2;
 

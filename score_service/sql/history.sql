@@ -1,8 +1,15 @@
 -- name: session
--- One recorded session with its results, best id order; a row for each result.
+-- One recorded session with its results in id order, those of erased players too; a row for each.
 SELECT s.session_id, s.mode, s.played_at, s.recorded_at, s.voided_at, r.user_id, r.score, r.metadata
   FROM game_sessions AS s
-  JOIN session_results AS r USING (game_id, period, session_id)
+ CROSS JOIN LATERAL (
+       SELECT user_id, score, metadata
+         FROM session_results
+        WHERE game_id = s.game_id AND period = s.period AND session_id = s.session_id
+        UNION ALL
+       SELECT anonymous_id, score, NULL
+         FROM erased_results
+        WHERE game_id = s.game_id AND period = s.period AND session_id = s.session_id) AS r
  WHERE s.game_id = $1 AND s.period = $2 AND s.session_id = $3
  ORDER BY r.user_id;
 
@@ -78,5 +85,8 @@ SELECT audit_id, at, key_id, action, subject, reason
  LIMIT $3;
 
 -- name: audit_of_subject
--- What was done by hand to a user or a session.
-SELECT at, key_id, action, reason FROM audit_log WHERE game_id = $1 AND subject = $2 ORDER BY audit_id;
+-- What was done by hand to a user.
+SELECT at, key_id, action, reason
+  FROM audit_log
+ WHERE game_id = $1 AND subject = $2 AND action IN ('ban', 'unban', 'export')
+ ORDER BY audit_id;

@@ -80,6 +80,87 @@ UPDATE entries AS e
 RETURNING e.leaderboard_id, e.user_id, e.season, e.sort_key, e.tiebreak, e.version,
           e.hidden OR e.deleted_at IS NOT NULL AS hidden, false AS is_new;
 
+-- name: erase_user
+-- Take a user out of results, profiles and the audit; returns the id the audit has instead, or null.
+SELECT erase_user($1, $2);
+
+-- name: lock_leaderboards
+-- Keep a game's definitions as they are; waits for a fold of closed months into a base.
+SELECT leaderboard_id FROM leaderboards WHERE game_id = $1 ORDER BY leaderboard_id FOR UPDATE;
+
+-- name: erase_entries
+-- Leave tombstones of all a user's entries of a game; base and snapshots need none.
+WITH generations AS (
+    SELECT leaderboard_id, generate_series(1, generation + 1) AS generation, generation AS present
+      FROM leaderboards
+     WHERE game_id = $1
+), base AS (
+    DELETE FROM entry_base AS b USING generations AS g
+     WHERE b.leaderboard_id = g.leaderboard_id AND b.generation = g.generation AND b.user_id = $2
+), snapshot AS (
+    DELETE FROM snapshot_ranks AS r USING generations AS g, snapshots AS s
+     WHERE s.leaderboard_id = g.leaderboard_id AND s.generation = g.generation
+       AND r.leaderboard_id = s.leaderboard_id AND r.generation = s.generation AND r.season = s.season
+       AND r.day = s.day AND r.user_id = $2
+), tombstones AS (
+    UPDATE entries AS e
+       SET score = 0, sort_key = 0, tiebreak = 0, reached_at = 0, session_id = NULL, hidden = false,
+           deleted_at = now(), version = nextval('entry_version')
+      FROM generations AS g
+     WHERE e.leaderboard_id = g.leaderboard_id AND e.generation = g.generation AND e.user_id = $2
+    RETURNING e.leaderboard_id, e.user_id, e.season, e.sort_key, e.tiebreak, e.version, g.generation = g.present AS shown
+)
+SELECT leaderboard_id, user_id, season, sort_key, tiebreak, version, true AS hidden, false AS is_new
+  FROM tombstones
+ WHERE shown;
+
+-- name: note_erasure
+-- Have an erased user's last traces removed later.
+INSERT INTO erasures (game_id, user_id) VALUES ($1, $2);
+
+-- name: claim_erasures
+-- Take erasures whose tombstones have done their work; another replica skips them.
+SELECT erasure_id, game_id, user_id, erased_at
+  FROM erasures
+ WHERE rankings IS NULL AND erased_at < now() - $1::interval
+ ORDER BY erasure_id LIMIT $2 FOR UPDATE SKIP LOCKED;
+
+-- name: delete_erased
+-- Delete an erased user's tombstones and what a snapshot under way then wrote; note where they were.
+WITH generations AS (
+    SELECT leaderboard_id, generate_series(1, generation + 1) AS generation
+      FROM leaderboards
+     WHERE game_id = $2
+), snapshot AS (
+    DELETE FROM snapshot_ranks AS r USING generations AS g, snapshots AS s
+     WHERE s.leaderboard_id = g.leaderboard_id AND s.generation = g.generation
+       AND r.leaderboard_id = s.leaderboard_id AND r.generation = s.generation AND r.season = s.season
+       AND r.day = s.day AND s.day < ($4::timestamptz AT TIME ZONE 'UTC')::date AND r.user_id = $3
+), gone AS (
+    DELETE FROM entries AS e USING generations AS g
+     WHERE e.leaderboard_id = g.leaderboard_id AND e.generation = g.generation AND e.user_id = $3
+       AND e.deleted_at <= $4
+    RETURNING e.leaderboard_id, e.generation, e.season, e.version
+)
+UPDATE erasures
+   SET rankings = (SELECT coalesce(jsonb_agg(jsonb_build_array(leaderboard_id, generation, season, version)), '[]') FROM gone)
+ WHERE erasure_id = $1;
+
+-- name: claim_traces
+-- Take erasures whose tombstones went a while ago: no copy made before can still be written.
+SELECT erasure_id, game_id, user_id, rankings
+  FROM erasures
+ WHERE rankings IS NOT NULL AND erased_at < now() - $1::interval
+ ORDER BY erasure_id LIMIT $2 FOR UPDATE SKIP LOCKED;
+
+-- name: drop_erasures
+-- Nothing is left of these users.
+DELETE FROM erasures WHERE erasure_id = ANY ($1::bigint[]);
+
+-- name: purge_erased_results
+-- Erased results of months that were detached go too.
+DELETE FROM erased_results AS r USING history AS h WHERE r.period >= h.first_period AND r.period < h.closed_until;
+
 -- name: queue
 -- Queue changed entries for the outbox worker, should we not live to apply them.
 INSERT INTO outbox (changes) VALUES ($1::jsonb) RETURNING outbox_id;

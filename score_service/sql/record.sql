@@ -28,6 +28,24 @@ SELECT wanted.game_id, wanted.session_id, s.fingerprint, s.played_at, s.recorded
         WHERE game_id = wanted.game_id AND period = wanted.period AND session_id = wanted.session_id
        OFFSET 0) AS s;
 
+-- name: remains_of_sessions
+-- What is left of sessions some of whose players were erased; asked only of replays of such.
+SELECT wanted.game_id, wanted.session_id, s.mode,
+       ARRAY(SELECT r.user_id FROM session_results AS r
+              WHERE r.game_id = s.game_id AND r.period = s.period AND r.session_id = s.session_id
+              ORDER BY r.user_id) AS user_ids,
+       ARRAY(SELECT r.score FROM session_results AS r
+              WHERE r.game_id = s.game_id AND r.period = s.period AND r.session_id = s.session_id
+              ORDER BY r.user_id) AS scores,
+       ARRAY(SELECT r.score FROM erased_results AS r
+              WHERE r.game_id = s.game_id AND r.period = s.period AND r.session_id = s.session_id) AS erased
+  FROM unnest($1::int[], $2::date[], $3::uuid[]) AS wanted (game_id, period, session_id)
+ CROSS JOIN LATERAL (
+       SELECT game_id, period, session_id, mode
+         FROM game_sessions
+        WHERE game_id = wanted.game_id AND period = wanted.period AND session_id = wanted.session_id
+       OFFSET 0) AS s;
+
 -- name: banned_users
 -- Which of these users are banned; asked only where a game has bans at all.
 SELECT wanted.game_id, wanted.user_id
