@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 from starlette.routing import BaseRoute, Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Send
 
 from rank_service.envelopes import Body
 from rank_service.live import Live
@@ -18,7 +17,7 @@ from rank_service.seasons import Seasons
 from rank_service.service import Rankings
 from rank_service.standings import Standings
 from rank_service.users import Users
-from shared.asgi import JSON, Call, Endpoint, Headers, Reply
+from shared.asgi import JSON, Call, Endpoint, Headers, Reply, Stream
 from shared.boards import Game, Games
 from shared.cursors import position_of
 from shared.direct import Direct
@@ -275,48 +274,12 @@ def matches(known: bytes, etag: bytes) -> bool:
     )
 
 
-class Stream(NamedTuple):
-    """An answer without an end: its headers, and what sends the rest."""
-
-    headers: Headers
-    run: Callable[[Receive, Send], Awaitable[None]]
-
-
-class Streaming:
-    """An endpoint whose answer is a stream; what goes wrong before it starts is a problem as ever."""
-
-    __slots__ = ("_prepare",)
-
-    def __init__(self, prepare: Callable[[Call], Awaitable[Stream]]) -> None:
-        self._prepare = prepare
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        stream = await self._begin(scope, receive, send)
-        if stream is not None:
-            await send({"type": "http.response.start", "status": 200, "headers": stream.headers})
-            await stream.run(receive, send)
-
-    async def _begin(self, scope: Scope, receive: Receive, send: Send) -> Stream | None:
-        ready: list[Stream] = []
-
-        async def handler(call: Call) -> Reply:
-            ready.append(await self._prepare(call))
-            return Reply(200, b"")
-
-        async def send_problem(message: Message) -> None:
-            if not ready:
-                await send(message)
-
-        await Endpoint(handler)(scope, receive, send_problem)
-        return ready[0] if ready else None
-
-
 _ENTRY, _TOP, _AROUND = Endpoint(entry), Endpoint(top), Endpoint(around)
+_STREAM = Endpoint(stream)
 
 
 def direct(url: bytes) -> Direct | None:
-    """Find where the three hottest paths lead, as the routes below do; None for any other."""
+    """Find where hot paths and streams lead, as the routes below do; None for any other path."""
     path, _, query = url.partition(b"?")
     if not path.startswith(b"/v1/games/") or b"%" in url or b"#" in url or not path.isascii():
         return None
@@ -324,6 +287,8 @@ def direct(url: bytes) -> Direct | None:
     if "" in parts[3:] or len(parts) < 7 or parts[4] != "leaderboards":
         return None
     match parts[6:]:
+        case ["stream"]:
+            return Direct(_STREAM, {"game": parts[3], "leaderboard": parts[5]}, query)
         case ["users", user_id]:
             return Direct(_ENTRY, {"game": parts[3], "leaderboard": parts[5], "user_id": user_id}, query)
         case ["top"]:
@@ -344,8 +309,8 @@ def routes() -> list[BaseRoute]:
         route(f"{BOARD}/top", GET=top),
         route(f"{BOARD}/users/{{user_id}}/around", GET=around),
         route(f"{BOARD}/lookup", POST=lookup),
-        Route(f"{BOARD}/stream", Methods({"GET": Streaming(stream)})),
-        Route(f"{BOARD}/export", Methods({"GET": Streaming(export)})),
+        Route(f"{BOARD}/stream", Methods({"GET": _STREAM})),
+        Route(f"{BOARD}/export", Methods({"GET": Endpoint(export)})),
         route(f"{BOARD}/rank", GET=what_if),
         route(f"{BOARD}/distribution", GET=distribution),
         route(f"{BOARD}/seasons", GET=list_seasons),

@@ -48,6 +48,13 @@ class Reply(NamedTuple):
     headers: Headers = [JSON]  # noqa: RUF012  never mutated
 
 
+class Stream(NamedTuple):
+    """An answer without an end: its headers, and what sends the rest."""
+
+    headers: Headers
+    run: Callable[[Receive, Send], Awaitable[None]]
+
+
 class Call:
     """One request: the ASGI scope, read lazily.
 
@@ -229,6 +236,7 @@ async def send_reply(send: Send, reply: Reply, *, head_only: bool = False) -> No
 
 
 Handler = Callable[[Call], Awaitable[Reply]]
+StreamHandler = Callable[[Call], Awaitable[Stream]]
 
 
 class Endpoint:
@@ -236,16 +244,19 @@ class Endpoint:
 
     __slots__ = ("_handler",)
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler | StreamHandler) -> None:
         self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         reply = await self.answer(Call(scope, receive))
-        if reply is not None:
+        if isinstance(reply, Stream):
+            await send({"type": "http.response.start", "status": 200, "headers": reply.headers})
+            await reply.run(receive, send)
+        elif reply is not None:
             await send_reply(send, reply, head_only=scope["method"] == "HEAD")
 
-    async def answer(self, call: Call) -> Reply | None:
+    async def answer(self, call: Call) -> Reply | Stream | None:
         """Return the answer to one request; None when nobody waits for it any more."""
         try:
             return await self._handler(call)

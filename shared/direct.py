@@ -8,6 +8,8 @@ closed, pipelining), goes the way of every request: uvicorn, ASGI, Starlette.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import deque
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, NamedTuple
@@ -15,7 +17,9 @@ from typing import Any, NamedTuple
 from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from shared.asgi import BODILESS, Call, Endpoint, Reply
+from shared.asgi import BODILESS, UNEXPECTED, Call, Endpoint, Reply, Stream
+
+log = logging.getLogger(__name__)
 
 UNUSUAL = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
 """A request with one of these headers is left to uvicorn."""
@@ -32,24 +36,42 @@ class Direct(NamedTuple):
 Find = Callable[[bytes], Direct | None]
 
 
+_NOTHING: deque[Any] = deque()
+"""What most connections have pipelined; one for all, as each takes 700 bytes."""
+
+
 class Turn:
     """One request being answered, standing where uvicorn keeps the cycle of its own.
 
     So uvicorn queues what is pipelined behind it, and drains it at a shutdown.
     """
 
-    __slots__ = ("body", "disconnected", "keep_alive", "more_body", "response_complete", "task")
+    __slots__ = ("_ended", "body", "disconnected", "keep_alive", "more_body", "response_complete", "task")
 
     message_event = asyncio.Event()
     """Nobody waits for it."""
 
     def __init__(self) -> None:
-        self.body = bytearray()
+        self.body = b""
         self.disconnected = False
         self.keep_alive = True
         self.more_body = False
         self.response_complete = False
         self.task: asyncio.Task[None] | None = None
+        self._ended: asyncio.Future[None] | None = None
+
+    async def wait(self) -> Message:
+        """Wait for the end of a stream, as ASGI's `receive` does."""
+        if not self.response_complete:
+            self._ended = asyncio.get_running_loop().create_future()
+            await self._ended
+        return {"type": "http.disconnect"}
+
+    def end(self) -> None:
+        """End a stream."""
+        self.response_complete = True
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
 
 class DirectProtocol(HttpToolsProtocol):
@@ -58,14 +80,16 @@ class DirectProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._find: Find | None = getattr(self.app, "direct", None)
+        self.pipeline = _NOTHING
         self._plain = True
         self._rested = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop answering."""
-        if isinstance(self.cycle, Turn) and self.cycle.task is not None:
-            self.cycle.task.cancel()
+        turn: Any = self.cycle
+        if isinstance(turn, Turn) and turn.task is not None:
+            turn.task.cancel()
         if self._watch is not None:
             self._watch.cancel()
         super().connection_lost(exc)
@@ -123,6 +147,8 @@ class DirectProtocol(HttpToolsProtocol):
                 self._begin(found)
                 return
         url, headers, expected = self.url, self.headers, self.expect_100_continue
+        if not idle and self.pipeline is _NOTHING:
+            self.pipeline = deque()
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expected
         self.headers = self.scope["headers"] = headers
@@ -149,16 +175,50 @@ class DirectProtocol(HttpToolsProtocol):
 
     async def _answer(self, endpoint: Endpoint, call: Call, turn: Turn) -> None:
         reply = await endpoint.answer(call)
+        if isinstance(reply, Stream):
+            # Ten thousand streams would each hold what their request was made of.
+            self.url, self.headers = b"", []
+            run, head = reply.run, render_head(reply)
+            del call, endpoint, reply
+            self.write_whole(head)
+            try:
+                await run(turn.wait, self._send)
+            except Exception:  # the outermost frame of a stream: counted, logged, cut off
+                UNEXPECTED.inc()
+                log.exception("a stream broke off")
+            if not turn.response_complete:  # cut off: its reader was too slow
+                self.transport.abort()
+            return
         if self.flow.write_paused:
             await self.flow.drain()
-        turn.task = None
         turn.response_complete = True
-        if reply is None or self.transport.is_closing():
-            return
-        self.write_whole(render(reply, close=not turn.keep_alive))
+        if reply is not None and not self.transport.is_closing():
+            self.write_whole(render(reply, close=not turn.keep_alive))
+            self._over(turn)
+
+    async def _send(self, message: Message) -> None:
+        """Send a piece of a stream."""
+        if self.flow.write_paused:
+            await self.flow.drain()
+        data = message["body"]
+        if data:
+            self.write_whole(b"%x\r\n%b\r\n" % (len(data), data))
+        if not message.get("more_body", False):
+            self.write_whole(b"0\r\n\r\n")
+            turn: Any = self.cycle
+            turn.end()
+            self._over(turn)
+
+    def _over(self, turn: Turn) -> None:
         if not turn.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+
+def render_head(stream: Stream) -> bytes:
+    """Render the head of an answer without an end."""
+    lines = [b"%b: %b\r\n" % header for header in stream.headers]
+    return b"".join([STATUS_LINE[200], *lines, b"transfer-encoding: chunked\r\n\r\n"])
 
 
 def render(reply: Reply, *, close: bool) -> bytes:
