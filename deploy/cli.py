@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from deploy.commands.backup import backup, restore
+from deploy.commands.doctor import doctor
 from deploy.commands.keys import keys
 from deploy.commands.local import demo, example, up
 from deploy.commands.manage import ban, boards, games, seasons, unban, void
@@ -21,7 +23,7 @@ def main() -> None:
 
 
 HERE = (up, example, demo)
-DEPLOYED = (secrets, migrate, keys, score_service, rank_service, gateway)
+DEPLOYED = (secrets, migrate, keys, backup, restore, doctor, score_service, rank_service, gateway)
 CALLING = (games, boards, seasons, submit, top, rank, watch, ban, unban, void, bring_in, export)
 
 for command in (*HERE, *DEPLOYED, *CALLING):

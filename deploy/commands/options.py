@@ -14,3 +14,20 @@ Fresh = click.Path(dir_okay=False, path_type=Path)
 def local(name: str) -> Path:
     """Return the path of a file in the local data directory."""
     return Path(os.environ.get("LOCAL_DATA_DIR", ".local")) / name
+
+
+def here(name: str) -> str | None:
+    """Return what the local stack's local.env says, if one runs here."""
+    from deploy.files import read_env
+
+    return read_env(local("local.env")).get(name)
+
+
+database = click.option(
+    "--database-url",
+    envvar="DATABASE_URL",
+    default=lambda: here("DATABASE_URL"),
+    required=True,
+    help="Postgres, as the database's owner. Default: the local stack's.",
+)
+json_flag = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")
