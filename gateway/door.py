@@ -326,7 +326,12 @@ class Door(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes to the client."""
+        self._gateway.outbox.flush()
         self.transport.write(data)
+
+    def write_soon(self, data: bytes) -> None:
+        """Send bytes to the client at the end of this turn of the loop, with what others get."""
+        self._gateway.outbox.put(self.transport, data)
 
     def refuse(self, request: Request, error: LeaderboardError) -> None:
         """Answer with a problem."""
@@ -356,17 +361,18 @@ class Door(asyncio.Protocol):
     def write_piece(self, request: Request, data: bytes) -> None:
         """Send a piece of an answer."""
         self.until = self._loop.time() + self._gateway.settings.stream_seconds
-        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if request.is_chunked else data)
+        self.write(b"%x\r\n%b\r\n" % (len(data), data) if request.is_chunked else data)
 
     def end_stream(self, request: Request) -> None:
         """End an answer that came in pieces."""
         self._streaming = False
         if request.is_chunked:
-            self.transport.write(b"0\r\n\r\n")
+            self.write(b"0\r\n\r\n")
 
     def _close(self, *, linger: bool) -> None:
         self._closing = self._deaf = True
         self._forget_all()
+        self._gateway.outbox.flush()
         if not linger:
             self.transport.close()
             return
@@ -403,6 +409,7 @@ class Door(asyncio.Protocol):
     def shutdown(self) -> None:
         """Finish what was asked, then close: uvicorn calls this when the process is to stop."""
         self._stopping = self._gateway.is_stopping = True
+        self._gateway.outbox.flush()
         if self._streaming:
             self.transport.abort()
         elif not self._inbox and self._request is None:

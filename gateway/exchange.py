@@ -67,7 +67,7 @@ class Exchange:
     def answered(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a whole answer."""
         self._wire = None
-        self._door.write(self._gateway.answers.whole(self._request, status, headers, body))
+        self._door.write_soon(self._gateway.answers.whole(self._request, status, headers, body))
         self._door.finish(self._request, status)
 
     def begun(self, status: int, headers: Headers, length: int | None) -> None:

@@ -14,6 +14,7 @@ from gateway.answers import Answers
 from gateway.home import Home
 from gateway.keys import Keyring, refused
 from gateway.limits import Buckets, Proxies, group
+from gateway.outbox import Outbox
 from gateway.pages import Pages
 from gateway.request import Request
 from gateway.routes import HOME, find, tree
@@ -50,6 +51,7 @@ class Gateway:
         self.doors: set[Door] = set()
         self.is_stopping = False
         self.quota = quota
+        self.outbox = Outbox()
         self.held = 0
         """Bytes of request bodies in memory."""
         self._keyring = keyring

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
 
+from gateway.outbox import Outbox
 from gateway.wire import Wire
 from shared.errors import LeaderboardError
 
@@ -84,6 +85,11 @@ class Peer:
     def pooled(self) -> int:
         """Connections that count against the bound: streams have a bound of their own."""
         return len(self.wires) + self.connecting - self.streams
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where requests to this address are put."""
+        return self._upstream.outbox
 
     async def connect(self) -> Wire:
         """Open a connection; `connecting` was counted up by the caller.
@@ -185,6 +191,7 @@ class Upstream:
         self._max_streams = streams
         self._waiting: deque[Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.outbox = Outbox()
 
     # --- whose turn it is
 

@@ -54,10 +54,12 @@ class Wire(asyncio.Protocol):
         "_keep",
         "_length",
         "_odd",
+        "_outbox",
         "_parser",
         "_parts",
         "_status",
         "_streaming",
+        "_turn",
         "busy",
         "idle_since",
         "is_stream",
@@ -71,6 +73,8 @@ class Wire(asyncio.Protocol):
         self.busy = self.is_stream = False
         self.idle_since = 0.0
         self._asker: Asker | None = None
+        self._outbox = peer.outbox
+        self._turn = 0
         self._parser = httptools.HttpResponseParser(self)
         self._reset()
 
@@ -88,7 +92,8 @@ class Wire(asyncio.Protocol):
         """Send one request; `asker` is told of the answer."""
         assert self._asker is None, "a connection carries one request at a time"
         self._asker = asker
-        self.transport.write(data)
+        self._turn = self._outbox.turn
+        self._outbox.put(self.transport, data)
 
     def abandon(self) -> None:
         """Give up the request in flight, and the connection with it."""
@@ -111,6 +116,8 @@ class Wire(asyncio.Protocol):
         if self._asker is None:
             self.transport.abort()
             return
+        if self._turn == self._outbox.turn:
+            self._odd = True  # an answer to a request that was not sent yet
         self._heard = True
         try:
             self._parser.feed_data(data)

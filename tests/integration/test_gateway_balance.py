@@ -210,3 +210,18 @@ async def test_replicas_that_are_equally_idle_take_turns(upstream: Upstream, nam
         for _ in range(30):
             await Ask(upstream).start()
         assert min(len(replica.seen) for replica in replicas) >= 5
+
+
+async def test_an_answer_that_comes_before_its_request_is_not_trusted(
+    upstream: Upstream, names: list[Address]
+) -> None:
+    with Service() as service:
+        names[:] = [address(service)]
+        await upstream.resolve()
+        await Ask(upstream).start()
+        ask = Ask(upstream)
+        fate = ask.start()
+        assert ask.wire is not None
+        ask.wire.data_received(OK)
+        assert await fate == 502
+        assert len(service.seen) == 1
