@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from rank_service import envelopes
 from rank_service.answers import Answers
@@ -40,7 +40,7 @@ class SeasonDetails(SeasonOut, frozen=True):
 
     total: int
     digest: str | None
-    previous_digests: Raw = Raw(b"[]")
+    previous_digests: Raw | UnsetType = UNSET
     """Those of standings sealed before a session in them was made void."""
 
 
@@ -109,7 +109,7 @@ class Catalogue:
             season.status,
             row["total"],
             row["digest"],
-            Raw(row["previous_digests"].encode()),
+            UNSET if row["previous_digests"] == "[]" else Raw(row["previous_digests"].encode()),
         )
 
     async def _total(self, board: Board, deadline: float) -> int:

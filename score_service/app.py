@@ -18,6 +18,7 @@ from score_service.index import Applier
 from score_service.moderation import Moderation
 from score_service.records import Records
 from score_service.routes import routes
+from score_service.sealing import Sealer
 from score_service.service import Sessions
 from score_service.settings import Settings
 from score_service.status import Watcher
@@ -112,7 +113,9 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     heart = Heart("score_service", hints, lambda: {"sessions_waiting": sessions.waiting})
     keeping = Housekeeping(pool, history_months=settings.history_months)
     erasure = Erasure(pool, committer, applier, indexes[1])
-    await _start_jobs(stack, outbox, keeping, heart, erasure, Discarded(pool, loads))
+    await _start_jobs(
+        stack, outbox, keeping, heart, erasure, Discarded(pool, loads), Sealer(pool, indexes[1])
+    )
 
     async def ready() -> None:
         with translated():
@@ -139,6 +142,7 @@ async def _start_jobs(
     heart: Heart,
     erasure: Erasure,
     discarded: Discarded,
+    sealer: Sealer,
 ) -> None:
     jobs: list[Job] = [
         ("drop applied outbox rows", outbox.sweep, 0.25),
@@ -148,6 +152,7 @@ async def _start_jobs(
         ("beat", heart.beat, EVERY),
         ("retain history", keeping.retain, DAY / 4),
         ("clear away erased users", erasure.clear_away, 10.0),
+        ("close seasons", sealer.run, 1.0),
         ("purge entries", keeping.purge, 10.0),
         ("purge discarded entries", discarded.purge, 10.0),
     ]

@@ -72,6 +72,8 @@ class Erasure:
                 await connection.execute(SQL["note_bans"], game.game_id)
                 current = await Transaction(connection).game(game.game)
                 assert current is not None, "a game is never deleted"
+                await connection.execute(SQL["lock_seasons_of_user"], game.game_id, user_id)
+                await connection.execute(SQL["unseal_seasons_of_user"], game.game_id, user_id)
                 rows = await connection.fetch(SQL["erase_entries"], game.game_id, user_id)
                 entries = by_key(current.boards.values(), rows)
                 await connection.execute(SQL["audit"], game.game_id, key_id, "erase", nobody, None)

@@ -141,24 +141,28 @@ class Moderation:
 
 
 async def _refold(
-    connection: Connection, seasons: Mapping[Board, int], users: list[str]
+    connection: Connection, seasons: Mapping[Board, int | None], users: list[str]
 ) -> dict[EntryKey, EntryRow]:
     """Lock users' entries in the order of every batch; then, in new statements, fold and replace.
 
-    `seasons` names the boards, and which season of each.
+    `seasons` names the boards, and which season of each (None: all). Sealed ones will be sealed anew.
     """
     ordered = sorted(seasons, key=lambda board: (_LOCK_ORDER[board.operator], board.leaderboard_id))
-    for board in ordered:
-        key = (board.leaderboard_id, board.generation, users, seasons[board])
-        await connection.execute(SQL["lock_entries"], *key)
+    for statement in ("lock_seasons", "lock_entries"):
+        for board in ordered:
+            key = (board.leaderboard_id, board.generation, users, seasons[board])
+            await connection.execute(SQL[statement], *key)
     rows: list[Any] = []
     for board in ordered:
         try:
-            rows += await connection.fetch(SQL["refold_entries"], board.leaderboard_id, users, seasons[board])
+            found = await connection.fetch(SQL["refold_entries"], board.leaderboard_id, users, seasons[board])
         except asyncpg.NumericValueOutOfRangeError as error:
             raise _out_of_range(board) from error
-        if any(abs(row["sort_key"]) > MAX_SCORE for row in rows):
+        if any(abs(row["sort_key"]) > MAX_SCORE for row in found):
             raise _out_of_range(board)
+        changed = list({row["season"] for row in found})
+        await connection.execute(SQL["unseal_seasons"], board.leaderboard_id, board.generation, changed)
+        rows += found
     return by_key(ordered, rows)
 
 

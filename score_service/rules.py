@@ -64,6 +64,14 @@ def merge(operator: Operator, a: Contribution, b: Contribution) -> Contribution:
     return max(a, b, key=lambda c: (c.reached_at, c.session_id or UUID(int=0)))
 
 
+def standing_line(rank: int, user_id: str, score: int) -> bytes:
+    """Return one line of sealed standings in canonical form; the digest is the SHA-256 of all of them.
+
+    Best first, as an export has them: `rank,user_id,score` and a line feed.
+    """
+    return b"%d,%b,%d\n" % (rank, user_id.encode(), score)
+
+
 def fingerprint(session: SessionIn) -> bytes:
     """Return 16 bytes that tell a replay from a conflict: of the request as sent, before defaults.
 

@@ -175,7 +175,11 @@ class Discarded:
                         )
                         identity = await self._wire.connect()
                         await self._wire.round_trip(identity, [("UNLINK", *ranking.keys)])
-                    if not deleted:
+                    left = bool(deleted)
+                    if not left:
+                        done = await connection.execute(SQL["delete_standings"], *row, PURGE_ENTRIES)
+                        left = done != "DELETE 0"
+                    if not left:
                         await connection.execute(SQL["drop_discarded"], *row)
 
 
