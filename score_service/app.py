@@ -34,7 +34,7 @@ from shared.tuning import settle_down
 from shared.wire import Wire
 
 DAY = 86_400.0
-Job = tuple[str, Callable[[], Awaitable[None]], float]
+Job = tuple[str, Callable[[], Awaitable[object]], float]
 """What runs unasked: its name, what it does, seconds between two runs."""
 
 

@@ -29,14 +29,13 @@ DUE = "UPDATE seasons SET closes_at = ends_at WHERE ends_at < now() AND sealed_a
 
 
 @pytest.fixture
-async def played(database_url: str, redis_url: str) -> AsyncIterator[None]:
+async def played(database_url: str, redis_url: str) -> None:
     """Four hours that have been played, none of them over for results."""
     async with score_service(database_url, redis_url, season_grace_seconds=WEEK) as score:
         await score.define(hours={"schedule": "hourly"}, dense={"schedule": "hourly", "ties": "dense"})
         for back in range(4):
             results = [("ada", 9), ("bob", 7), ("cat", 7), ("dan", 1 + back)]
             await score.post(*results, played_at=hour(back).isoformat())
-    yield
 
 
 @pytest.fixture
