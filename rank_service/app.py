@@ -24,6 +24,7 @@ from rank_service.seasons import Seasons
 from rank_service.service import Rankings
 from rank_service.settings import Settings
 from rank_service.shelf import Shelf
+from rank_service.standby import Standby
 from rank_service.standings import Standings
 from rank_service.store import Store
 from rank_service.users import Users
@@ -114,7 +115,8 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     lookups = Lookups(lookup_index, queue=settings.rank_queue)
     stack.push_async_callback(lookups.close)
     store = Store(pool)
-    fallback = Fallback(store, lanes=settings.rank_fallback_lanes, queue=settings.rank_fallback_queue)
+    reads = store if not settings.rank_database_url else Store(await _open_standby(settings, stack, pool))
+    fallback = Fallback(reads, lanes=settings.rank_fallback_lanes, queue=settings.rank_fallback_queue)
     stack.push_async_callback(fallback.close)
     profiles = Profiles(lookups, pool, ttl_ms=settings.profile_ttl_ms)
     stack.push_async_callback(profiles.close)
@@ -141,6 +143,21 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         standings=Standings(pool),
         ready=lambda: _ready(pool, wires[0]),
     )
+
+
+async def _open_standby(settings: Settings, stack: AsyncExitStack, primary: Pool) -> Standby:
+    pool = open_pool(
+        settings.rank_database_url,
+        size=settings.rank_fallback_lanes + 1,
+        timeout=settings.connect_timeout_ms / 1000,
+        name="rank_service reads",
+        on_identity=lambda _: None,
+        statement_timeout_ms=settings.statement_timeout_ms,
+        standby=True,
+    )
+    standby = Standby(primary, await stack.enter_async_context(pool))
+    await stack.enter_async_context(repeated("look at the standby", standby.look, every=1.0))
+    return standby
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,13 @@ class Settings(Struct, frozen=True):
 
     database_url: Annotated[str, Meta(min_length=1, description="Postgres, the primary: definitions, loads")]
     redis_url: Annotated[str, Meta(min_length=1, description="Redis or Valkey: index, profiles, events")]
+    rank_database_url: Annotated[
+        str,
+        Meta(
+            description="a standby for fallback reads, asked while every commit waits for it"
+            " (synchronous_commit = remote_apply); none by default"
+        ),
+    ] = ""
     rank_host: Annotated[str, Meta(description="address to listen on; never a public one")] = "127.0.0.1"
     rank_port: Annotated[Port, Meta(description="port to listen on; 0 takes a free one")] = 8082
     log_level: Annotated[

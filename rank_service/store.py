@@ -10,7 +10,7 @@ from rank_service.rules import PastSeason
 from shared.cursors import NEWEST, Position
 from shared.index import Bucket
 from shared.messages import ProfileOut
-from shared.postgres import Pool, translated
+from shared.postgres import translated
 from shared.queries import load as load_queries
 from shared.ranking import Board, Place, Ranking, Row, places
 
@@ -43,10 +43,17 @@ class Reads(Protocol):
         """Return ranges of scores, lowest first, and the players in each."""
 
 
+class Asked(Protocol):
+    """What runs reads: the primary's pool, or a standby with the primary behind it."""
+
+    async def fetch(self, query: str, /, *args: Any) -> list[Any]:
+        """Run a read."""
+
+
 class Store:
     """Reads of Postgres; each raises StoreUnavailable when it cannot serve."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Asked) -> None:
         self._pool = pool
 
     async def page(self, ranking: Ranking, offset: int, limit: int) -> Snapshot:

@@ -66,6 +66,7 @@ async def open_pool(
     name: str,
     on_identity: Callable[[str], None],
     statement_timeout_ms: int,
+    standby: bool = False,
 ) -> AsyncIterator[Pool]:
     """Open a pool of at most `size` connections that are made when needed.
 
@@ -76,7 +77,9 @@ async def open_pool(
         name: shown in pg_stat_activity.
         on_identity: told the system identifier and timeline on every new connection.
         statement_timeout_ms: the server ends a statement after this long.
+        standby: choose a standby where there is one.
     """
+    chosen = asyncpg.connect_utils.SessionAttribute
 
     async def greet(connection: Connection) -> None:
         on_identity(await connection.fetchval(IDENTITY))
@@ -91,7 +94,7 @@ async def open_pool(
         timeout=timeout,
         init=greet,
         reset=keep,
-        target_session_attrs=asyncpg.connect_utils.SessionAttribute.read_write,
+        target_session_attrs=chosen.prefer_standby if standby else chosen.read_write,
         server_settings={
             "application_name": name,
             "statement_timeout": str(statement_timeout_ms),

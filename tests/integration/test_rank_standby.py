@@ -1,0 +1,126 @@
+"""Fallback reads from a standby: never behind an answered write, the primary at the first doubt."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from secrets import token_hex
+from typing import NamedTuple
+
+import asyncpg
+import psycopg
+import pytest
+from psycopg import sql
+
+from deploy.embedded import THROW_AWAY, Postgres, free_ports, postgres_binary
+from deploy.processes import await_ready
+from shared.postgres import open_pool
+from tests import servers
+from tests.rank import Rank, put_board, put_entries, rank_service
+from tests.support import wait_until
+
+pytestmark = pytest.mark.slow
+
+NO_REDIS = "redis://127.0.0.1:1/0"
+REPLICATED = {
+    **THROW_AWAY,
+    "wal_level": "replica",
+    "max_wal_senders": "4",
+    "synchronous_commit": "remote_apply",
+}
+READS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'rank_service reads'"
+
+
+class Pair(NamedTuple):
+    """A primary's database, and the same on its standby."""
+
+    primary: str
+    standby: str
+
+
+def run(stack: ExitStack, server: Postgres) -> None:
+    process = stack.enter_context(servers.running(server.program()))
+    await_ready(process, server.program(), lambda: server.is_ready(process.pid))
+
+
+def copy_of(primary: Postgres, folder: Path) -> None:
+    """Make the files of a standby, as the user the primary runs as."""
+    command = primary.program().command
+    before = command[: command.index(str(postgres_binary("postgres")))]
+    options = ("-d", primary.url("postgres"), "-D", str(folder), "-R", "-X", "stream", "-c", "fast")
+    copy = [*before, str(postgres_binary("pg_basebackup")), *options]
+    subprocess.run(copy, check=True, timeout=60, cwd="/")
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """A primary and a standby that streams from it; nothing waits for it yet."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(servers.scratch_folder())
+        ports, password = free_ports(2), token_hex(8)
+        primary, standby = (
+            Postgres(folder / name, port, password, folder / f"{name}.log", REPLICATED)
+            for name, port in zip(("primary", "standby"), ports, strict=True)
+        )
+        primary.initialise()
+        run(stack, primary)
+        databases = servers.Databases(primary.url("postgres"), token_hex(4))
+        stack.callback(databases.close)
+        url = stack.enter_context(databases.fresh())
+        copy_of(primary, standby.folder)
+        run(stack, standby)
+        # Whatever happened: dropping the database is a commit that waits for nobody.
+        stack.callback(wait_for, url, "")
+        yield Pair(url, standby.url(url.rpartition("/")[2]))
+
+
+def wait_for(primary: str, names: str) -> None:
+    """Tell the primary which standbys its commits wait for."""
+    with psycopg.connect(primary, autocommit=True) as connection:
+        setting = sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}")
+        connection.execute(setting.format(sql.Literal(names)))
+        connection.execute("SELECT pg_reload_conf()")
+
+
+async def rank_of(rank: Rank, user_id: str) -> int:
+    answer = await rank.get(f"/leaderboards/global/users/{user_id}")
+    assert answer["source"] == "database"
+    return int(answer["entry"]["rank"])
+
+
+async def asked(pair: Pair) -> int:
+    """Return how many statements have read entries on the standby."""
+    connection = await asyncpg.connect(pair.standby)
+    found = await connection.fetchval(f"{READS} AND query LIKE '%ranked%'")
+    await connection.close()
+    return int(found)
+
+
+async def test_an_answered_write_is_read_at_once_from_the_standby(pair: Pair) -> None:
+    opened = open_pool(
+        pair.primary, size=2, timeout=5, name="t", on_identity=lambda _: None, statement_timeout_ms=9_000
+    )
+    async with opened as pool, rank_service(pair.primary, NO_REDIS, rank_database_url=pair.standby) as rank:
+        board = await put_board(pool)
+        await put_entries(pool, board, [("ada", 1), ("bob", 0)])
+        assert await rank_of(rank, "ada") == 1
+        assert await asked(pair) == 0, "a standby no commit waits for was asked"
+        wait_for(pair.primary, "*")
+
+        async def on_standby() -> bool:
+            await rank_of(rank, "ada")
+            return await asked(pair) > 0
+
+        await wait_until(on_standby, timeout=20)
+        for turn in range(1, 30):
+            await put_entries(pool, board, [("bob", turn), ("ada", -turn)])
+            assert (await rank_of(rank, "bob"), await rank_of(rank, "ada")) == (1, 2)
+        wait_for(pair.primary, "")
+        await put_entries(pool, board, [("ada", 100)])
+        await wait_until(lambda: rank_of_is(rank, "ada", 1), timeout=10)
+
+
+async def rank_of_is(rank: Rank, user_id: str, expected: int) -> bool:
+    return await rank_of(rank, user_id) == expected
