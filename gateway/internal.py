@@ -28,8 +28,11 @@ async def serve_internal(gateway: Gateway) -> AsyncIterator[None]:
         return JSONResponse({"status": "ok"})
 
     async def readyz(_: Request) -> Response:
+        # One service away leaves the other's routes; without any there is nothing this could do.
         away = gateway.away()
-        return JSONResponse({"status": "ready", "away": away}, 503 if gateway.is_stopping else 200)
+        is_ready = not gateway.is_stopping and len(away) < len(gateway.upstreams)
+        status = "ready" if is_ready else "stopping" if gateway.is_stopping else "no service"
+        return JSONResponse({"status": status, "away": away}, 200 if is_ready else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest() + generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

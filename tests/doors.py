@@ -191,6 +191,11 @@ class Gateway:
         self.log = Path()
         self.admin = signer.mint("admin", key_id="test-admin", unlimited=True)
 
+    @property
+    def internal(self) -> Gateway:
+        """Its internal port, to call like the public one."""
+        return Gateway(self.internal_port, 0, self.signer, self.process)
+
     def client(self) -> Client:
         return Client(self.port)
 

@@ -44,7 +44,7 @@ include-name = "DELETE /v1/games/{{game}}/leaderboards/{{leaderboard}}"
 parameters = {{ "path.leaderboard" = "gone" }}
 [[operations]]
 include-name = "DELETE /v1/games/{{game}}/users/{{user_id}}"
-enabled = false # not served yet
+parameters = {{ "path.user_id" = "gone" }}
 """
 
 EFFORTS = {

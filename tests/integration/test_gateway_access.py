@@ -244,10 +244,9 @@ def test_the_log_has_a_line_per_request_and_no_token(gateway: Gateway) -> None:
 
 
 def test_metrics_and_readiness_are_on_the_internal_port_only(gateway: Gateway) -> None:
-    internal = Gateway(gateway.internal_port, 0, gateway.signer, gateway.process)
     gateway.call("GET", TOP)
-    text = internal.call("GET", "/metrics").body.decode()
+    text = gateway.internal.call("GET", "/metrics").body.decode()
     assert 'leaderboard_gateway_requests_total{method="GET",route="' in text
     assert "leaderboard_gateway_seconds_bucket" in text
-    assert internal.call("GET", "/readyz").status == 200
+    assert gateway.internal.call("GET", "/readyz").status == 200
     assert {gateway.call("GET", path).status for path in ("/metrics", "/readyz")} == {404}

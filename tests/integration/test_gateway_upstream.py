@@ -314,6 +314,18 @@ def test_a_service_that_hangs_is_left_alone_until_it_answers_again(tmp_path: Pat
         wait_for(lambda: gateway.call("GET", TOP).status == 200, timeout=3)
 
 
+def test_a_gateway_is_ready_while_it_reaches_a_service(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    with running_gateway(tmp_path, RANK_URL=f"http://127.0.0.1:{port}") as gateway:
+        with Service(port):
+            assert gateway.call("POST", SESSIONS, body=b"{}").status == 503
+            reply = gateway.internal.call("GET", "/readyz")
+            assert (reply.status, orjson.loads(reply.body)) == (200, {"status": "ready", "away": ["score"]})
+        wait_for(lambda: gateway.call("GET", TOP).status == 503)
+        assert gateway.internal.call("GET", "/readyz").status == 503
+        assert gateway.internal.call("GET", "/healthz").status == 200
+
+
 def test_what_was_accepted_is_finished_when_the_gateway_stops(tmp_path: Path) -> None:
     with Service() as rank, running_gateway(tmp_path, RANK_URL=rank.url) as gateway:
         release = threading.Event()
@@ -328,6 +340,7 @@ def test_what_was_accepted_is_finished_when_the_gateway_stops(tmp_path: Path) ->
             wait_for(lambda: rank.seen)
             gateway.process.terminate()
             assert idle.is_closed()
+            assert gateway.internal.call("GET", "/readyz").status == 503
             release.set()
             reply = client.reply()
             assert reply is not None
