@@ -20,6 +20,7 @@ from shared.messages import (
     LeaderboardOut,
     ProfileIn,
     ProfileOut,
+    RankHistory,
     Request,
     SessionIn,
     SessionOut,
@@ -49,6 +50,12 @@ class Around(Seasonal):
     """The query of a neighbourhood."""
 
     radius: Annotated[int, Meta(ge=1, le=50)] = 5
+
+
+class Days(Seasonal):
+    """The query of daily ranks."""
+
+    days: Annotated[int, Meta(ge=1, le=400)] = 30
 
 
 class WhatIf(Seasonal, kw_only=True):
@@ -157,6 +164,7 @@ QUERIES: dict[str, type[Struct]] = {
     f"{BOARD}/seasons": Seasons,
     f"{BOARD}/users/{{user_id}}": Seasonal,
     f"{BOARD}/users/{{user_id}}/around": Around,
+    f"{BOARD}/users/{{user_id}}/history": Days,
     f"{BOARD}/rank": WhatIf,
     f"{BOARD}/distribution": Spread,
     f"{BOARD}/stream": Stream,
@@ -184,6 +192,7 @@ ANSWERS: dict[tuple[str, str], type[Struct]] = {
     ("GET", f"{BOARD}/top"): Envelope,
     ("GET", f"{BOARD}/users/{{user_id}}"): Envelope,
     ("GET", f"{BOARD}/users/{{user_id}}/around"): Envelope,
+    ("GET", f"{BOARD}/users/{{user_id}}/history"): RankHistory,
     ("POST", f"{BOARD}/lookup"): Envelope,
 }
 """Answers that have a type of their own; the others are described as objects."""

@@ -80,6 +80,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", f"{BOARD}/top", "read", "rank", "Get a page of a leaderboard"),
     _route("GET", f"{BOARD}/users/{{user_id}}", "read", "rank", "Get one user's entry"),
     _route("GET", f"{BOARD}/users/{{user_id}}/around", "read", "rank", "Get an entry and those around it"),
+    _route("GET", f"{BOARD}/users/{{user_id}}/history", "read", "rank", "Get one user's rank day by day"),
     _route("POST", f"{BOARD}/lookup", "read", "rank", "Get the entries of chosen users"),
     _route("GET", f"{BOARD}/rank", "read", "rank", "Get the rank a score would have"),
     _route("GET", f"{BOARD}/distribution", "read", "rank", "Get a histogram of scores"),

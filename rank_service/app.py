@@ -30,6 +30,7 @@ from rank_service.store import Store
 from rank_service.users import Users
 from rank_service.watch import Watch
 from rank_service.worker import Lateness, Listening
+from rank_service.yesterday import Yesterday
 from shared.boards import Games
 from shared.errors import StoreUnavailable
 from shared.heartbeat import EVERY, Heart
@@ -125,18 +126,22 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     lanes, queue = settings.rank_fallback_lanes, settings.rank_fallback_queue
     sealed = Fallback(Sealed(pool), lanes=lanes, queue=queue)
     stack.push_async_callback(sealed.close)
+    yesterday = Yesterday(store)
+    stack.push_async_callback(yesterday.close)
     answers = Answers(lookups, shelf, fallback, loader, sealed)
     seasons = Seasons(store)
     pages = Pages(answers, profiles)
     live = Live(pages, lambda: Watch(answers, profiles), most=settings.rank_streams)
     stack.push_async_callback(live.close)
-    await _start_jobs(settings, stack, Jobs(load_index, pool, games, lookups, answers, live, wires[1]))
+    await _start_jobs(
+        settings, stack, Jobs(load_index, pool, games, lookups, answers, live, wires[1], yesterday)
+    )
     return State(
         games=games,
         answers=answers,
         seasons=seasons,
         pages=pages,
-        rankings=Rankings(answers, profiles),
+        rankings=Rankings(answers, profiles, yesterday, store),
         catalogue=Catalogue(answers, seasons, store),
         users=Users(store, answers, seasons),
         live=live,
@@ -171,10 +176,11 @@ class Jobs:
     answers: Answers
     live: Live
     wire: Wire
+    yesterday: Yesterday
 
 
 async def _start_jobs(settings: Settings, stack: AsyncExitStack, on: Jobs) -> None:
-    listening = Listening(settings.redis_url, on.games, on.live)
+    listening = Listening(settings.redis_url, on.games, on.live, on.yesterday)
     lateness = Lateness(on.pool, on.answers)
     auditor = Auditor(on.index, on.pool, lambda: on.lookups.used)
     audit_every = settings.rank_audit_ms / 1000

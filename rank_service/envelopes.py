@@ -57,16 +57,22 @@ def entry(user_id: str, place: Place, profile: bytes) -> bytes:
     return ENTRY % (place.rank, user_id.encode(), profile, place.score, place.ties)
 
 
-def single(user_id: str, place: Place, total: int, profile: bytes) -> bytes:
-    """Encode `"entry": {...}`: one entry with its percentile."""
-    return b'"entry":{"rank":%d,"user_id":"%b",%b,"score":%d,"ties":%d,"percentile":%a}' % (
+def single(user_id: str, place: Place, total: int, profile: bytes, more: bytes = b"") -> bytes:
+    """Encode `"entry": {...}`: one entry with its percentile; `more` are fields with a comma ahead."""
+    return b'"entry":{"rank":%d,"user_id":"%b",%b,"score":%d,"ties":%d,"percentile":%a%b}' % (
         place.rank,
         user_id.encode(),
         profile,
         place.score,
         place.ties,
         percentile(place.better, total),
+        more,
     )
+
+
+def rank_change(places: int | None) -> bytes:
+    """Encode how many places someone has risen since yesterday."""
+    return b',"rank_change":null' if places is None else b',"rank_change":%d' % places
 
 
 def listed(entries: Iterable[bytes]) -> bytes:

@@ -50,6 +50,13 @@ class AroundQuery(Struct, forbid_unknown_fields=True, frozen=True):
     season: Season = "current"
 
 
+class HistoryQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of daily ranks."""
+
+    days: Annotated[int, Meta(ge=1, le=400)] = 30
+    season: Season = "current"
+
+
 class WhatIfQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """The query of the rank a score would have."""
 
@@ -140,6 +147,16 @@ async def around(call: Call) -> Reply:
     asked = await _view(call, board, wanted.season)
     rankings: Rankings = call.state["rankings"]
     return Reply(200, await rankings.around(asked, call.params["user_id"], wanted.radius, call.deadline))
+
+
+async def history(call: Call) -> Reply:
+    """Answer where one user stood day by day."""
+    board = await _board(call)
+    wanted = call.query(HistoryQuery)
+    asked = await _view(call, board, wanted.season)
+    rankings: Rankings = call.state["rankings"]
+    found = await rankings.history(asked, call.params["user_id"], wanted.days, call.deadline)
+    return Reply(200, encode(found))
 
 
 async def lookup(call: Call) -> Reply:
@@ -308,6 +325,7 @@ def routes() -> list[BaseRoute]:
         route(f"{BOARD}/users/{{user_id}}", GET=entry),
         route(f"{BOARD}/top", GET=top),
         route(f"{BOARD}/users/{{user_id}}/around", GET=around),
+        route(f"{BOARD}/users/{{user_id}}/history", GET=history),
         route(f"{BOARD}/lookup", POST=lookup),
         Route(f"{BOARD}/stream", Methods({"GET": _STREAM})),
         Route(f"{BOARD}/export", Methods({"GET": Endpoint(export)})),

@@ -10,7 +10,10 @@ from rank_service.names import Profiles
 from rank_service.pages import encode_rows
 from rank_service.questions import Around, Counted, Places, Seen, Spread, Stood, Supposed, WhatIf
 from rank_service.rules import View
+from rank_service.store import Store
+from rank_service.yesterday import Yesterday
 from shared.errors import LeaderboardError, not_found
+from shared.messages import RankHistory, RankOnDay
 from shared.names import clean, is_user_id
 from shared.ranking import Row
 
@@ -18,7 +21,9 @@ from shared.ranking import Row
 class Rankings:
     """Answers questions about one ranking; each raises what `Answers.ask` does."""
 
-    def __init__(self, answers: Answers, profiles: Profiles) -> None:
+    def __init__(self, answers: Answers, profiles: Profiles, yesterday: Yesterday, store: Store) -> None:
+        self._yesterday = yesterday
+        self._store = store
         self._answers = answers
         self._profiles = profiles
 
@@ -37,7 +42,8 @@ class Rankings:
         if profile is None:
             named = await self._profiles.complete(asked.board.game_id, (user_id,), stood.profiles)
             profile = named.fragments[0]
-        rest = envelopes.single(user_id, place, stood.total, profile)
+        risen = await self._yesterday.change(asked.ranking, user_id, place.rank)
+        rest = envelopes.single(user_id, place, stood.total, profile, envelopes.rank_change(risen))
         return envelopes.envelope(asked.head, stood.total, source, stood.as_of, rest)
 
     async def around(self, asked: View, user_id: str, radius: int, deadline: float) -> bytes:
@@ -56,9 +62,24 @@ class Rankings:
         fragments = named.fragments
         own = users.index(user_id)
         total = seen.stamp.total
-        single = envelopes.single(user_id, seen.rows[own].place, total, fragments[own])
+        place = seen.rows[own].place
+        risen = await self._yesterday.change(asked.ranking, user_id, place.rank)
+        single = envelopes.single(user_id, place, total, fragments[own], envelopes.rank_change(risen))
         rest = single + b"," + encode_rows(seen.rows, fragments)
         return envelopes.envelope(asked.head, total, source, seen.as_of, rest)
+
+    async def history(self, asked: View, user_id: str, days: int, deadline: float) -> RankHistory:
+        """Return where a user stood at the end of the last days, oldest first.
+
+        Raises:
+            LeaderboardError: `entry_not_found`, for who is hidden too.
+        """
+        question = Places(asked.ranking, asked.board.game_id, (_possible(user_id),))
+        _, stood = await self._answers.ask(question, deadline)
+        if stood.places[0] is None:
+            raise _no_entry(asked, user_id)
+        rows = await self._store.ranks_of_user(asked.ranking, user_id, days)
+        return RankHistory(asked.board.leaderboard, asked.season, user_id, [RankOnDay(*row) for row in rows])
 
     async def lookup(self, asked: View, user_ids: Sequence[str], deadline: float) -> bytes:
         """Answer the entries of users, best first, and who of them has none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -117,6 +118,17 @@ class Store:
         """Return rows of a user's history, newest first, from behind a position."""
         played_at, session_id = after or NEWEST
         return await self._fetch("sessions_of_user", game_id, user_id, played_at, session_id, limit)
+
+    async def ranks_of_user(self, ranking: Ranking, user_id: str, days: int) -> list[Any]:
+        """Return (day, rank, score, total) of a user's daily ranks, oldest first."""
+        return await self._fetch("ranks_of_user", *_key(ranking), user_id, days)
+
+    async def ranks_on_day(
+        self, day: date, asked: Sequence[tuple[Ranking, str]]
+    ) -> list[tuple[bool, int | None]]:
+        """Return for each (ranking, user) whether there is a snapshot of that day, and the rank in it."""
+        keys = [(*_key(ranking), user_id) for ranking, user_id in asked]
+        return [(row[0], row[1]) for row in await self._fetch("ranks_on_day", day, *zip(*keys, strict=True))]
 
     async def _window(self, query: str, ranking: Ranking, *args: Any) -> Snapshot:
         dense = ranking.ties == "dense"

@@ -16,9 +16,10 @@ from redis.exceptions import RedisError
 from rank_service.answers import Answers
 from rank_service.live import Live
 from rank_service.store import SQL
+from rank_service.yesterday import Yesterday
 from shared.boards import Games
 from shared.errors import StoreUnavailable
-from shared.events import CHANNEL, EntriesChanged, RulesChanged, decode
+from shared.events import CHANNEL, EntriesChanged, ProfileChanged, RulesChanged, decode
 from shared.names import leaderboard_key
 from shared.postgres import Pool, translated
 
@@ -44,7 +45,8 @@ class Everything:
 class Listening:
     """Hears what score_service publishes."""
 
-    def __init__(self, url: str, games: Games, live: Live) -> None:
+    def __init__(self, url: str, games: Games, live: Live, yesterday: Yesterday) -> None:
+        self._yesterday = yesterday
         self._url = url
         self._games = games
         self._live = live
@@ -82,6 +84,8 @@ class Listening:
             return
         if isinstance(event, RulesChanged):
             self._games.forget(event.game)
+        if isinstance(event, ProfileChanged):  # or erased
+            self._yesterday.forget(event.user_id)
         self._live.notice_all()
 
 

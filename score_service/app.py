@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from starlette.applications import Starlette
 from starlette.routing import Router
@@ -21,6 +21,7 @@ from score_service.routes import routes
 from score_service.sealing import Sealer
 from score_service.service import Sessions
 from score_service.settings import Settings
+from score_service.snapshots import Snapshots
 from score_service.status import Watcher
 from score_service.users import Users
 from score_service.worker import Discarded, Housekeeping, Outbox
@@ -113,9 +114,10 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     heart = Heart("score_service", hints, lambda: {"sessions_waiting": sessions.waiting})
     keeping = Housekeeping(pool, history_months=settings.history_months)
     erasure = Erasure(pool, committer, applier, indexes[1])
-    await _start_jobs(
-        stack, outbox, keeping, heart, erasure, Discarded(pool, loads), Sealer(pool, indexes[1])
+    others = Others(
+        Discarded(pool, loads), Sealer(pool, indexes[1]), Snapshots(pool, days=settings.rank_history_days)
     )
+    await _start_jobs(stack, outbox, keeping, heart, erasure, others)
 
     async def ready() -> None:
         with translated():
@@ -135,14 +137,21 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     )
 
 
+class Others(NamedTuple):
+    """Who works unasked, on a plan of their own."""
+
+    discarded: Discarded
+    sealer: Sealer
+    snapshots: Snapshots
+
+
 async def _start_jobs(
     stack: AsyncExitStack,
     outbox: Outbox,
     keeping: Housekeeping,
     heart: Heart,
     erasure: Erasure,
-    discarded: Discarded,
-    sealer: Sealer,
+    others: Others,
 ) -> None:
     jobs: list[Job] = [
         ("drop applied outbox rows", outbox.sweep, 0.25),
@@ -152,9 +161,10 @@ async def _start_jobs(
         ("beat", heart.beat, EVERY),
         ("retain history", keeping.retain, DAY / 4),
         ("clear away erased users", erasure.clear_away, 10.0),
-        ("close seasons", sealer.run, 1.0),
+        ("close seasons", others.sealer.run, 1.0),
         ("purge entries", keeping.purge, 10.0),
-        ("purge discarded entries", discarded.purge, 10.0),
+        ("purge discarded entries", others.discarded.purge, 10.0),
+        ("take snapshots", others.snapshots.run, 60.0),
     ]
     for name, job, every in jobs:
         await stack.enter_async_context(repeated(name, job, every=every))

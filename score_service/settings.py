@@ -52,6 +52,9 @@ class Settings(Struct, frozen=True):
             ge=0, le=1200, description="whole months of sessions kept besides this one; 0 keeps all for ever"
         ),
     ] = 0
+    rank_history_days: Annotated[
+        int, Meta(ge=0, le=400, description="daily ranks kept for charts, for so many days; 0 takes none")
+    ] = 90
     drain_seconds: Annotated[
         int, Meta(ge=1, le=300, description="how long a stopping process may finish what it accepted")
     ] = 20

@@ -176,9 +176,10 @@ class Discarded:
                         identity = await self._wire.connect()
                         await self._wire.round_trip(identity, [("UNLINK", *ranking.keys)])
                     left = bool(deleted)
-                    if not left:
-                        done = await connection.execute(SQL["delete_standings"], *row, PURGE_ENTRIES)
-                        left = done != "DELETE 0"
+                    for query in ("delete_standings", "delete_discarded_ranks"):
+                        if not left:
+                            done = await connection.execute(SQL[query], *row, PURGE_ENTRIES)
+                            left = done != "DELETE 0"
                     if not left:
                         await connection.execute(SQL["drop_discarded"], *row)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -172,6 +172,8 @@ class EntryOut(Struct, frozen=True):
     score: int
     ties: int
     percentile: float | UnsetType = UNSET
+    rank_change: int | UnsetType | None = UNSET
+    """In a single entry: places risen since the end of yesterday (UTC); null when that is not known."""
 
 
 class Envelope(Struct, frozen=True):
@@ -184,3 +186,21 @@ class Envelope(Struct, frozen=True):
     as_of: datetime
     entry: EntryOut | UnsetType = UNSET
     entries: list[EntryOut] | UnsetType = UNSET
+
+
+class RankOnDay(Struct, frozen=True):
+    """Where a user stood at the end of a day (UTC)."""
+
+    date: date
+    rank: int
+    score: int
+    total: int
+
+
+class RankHistory(Struct, frozen=True):
+    """A user's daily ranks, oldest first; days on which the entry did not change are left out."""
+
+    leaderboard: str
+    season: SeasonOut
+    user_id: str
+    days: list[RankOnDay]

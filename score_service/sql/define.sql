@@ -78,8 +78,6 @@ WITH base AS (
     DELETE FROM seasons WHERE leaderboard_id = $1 AND generation = $2
 ), days AS (
     DELETE FROM snapshots WHERE leaderboard_id = $1 AND generation = $2
-), ranks AS (
-    DELETE FROM snapshot_ranks WHERE leaderboard_id = $1 AND generation = $2
 )
 DELETE FROM discarded WHERE leaderboard_id = $1 AND generation = $2;
 

@@ -66,7 +66,11 @@ class World:
         worse_or_equal = [
             line for line in lines if line.score == lines[own].score or not better(board, line, lines[own])
         ]
-        single = {**shown(lines[own]), "percentile": 100 * len(worse_or_equal) / len(lines)}
+        single = {
+            **shown(lines[own]),
+            "percentile": 100 * len(worse_or_equal) / len(lines),
+            "rank_change": None,
+        }
         assert (await self.get(f"/users/{user}"))["entry"] == pytest.approx(single)
         around = await self.get(f"/users/{user}/around", radius=radius)
         assert around["entry"] == pytest.approx(single)

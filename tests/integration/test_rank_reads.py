@@ -54,7 +54,7 @@ async def test_a_leaderboard_with_one_entry(pool: Pool, rank: Rank) -> None:
     for _ in range(2):
         around = await rank.get(f"{BOARD}/users/ada/around", radius=50)
         assert around["entries"] == [entry]
-        assert around["entry"] == {**entry, "percentile": 100.0}
+        assert around["entry"] == {**entry, "percentile": 100.0, "rank_change": None}
         spread = (await rank.get(f"{BOARD}/distribution", buckets=100))["buckets"]
         assert spread == [{"from": MAX_SCORE, "to": MAX_SCORE, "count": 1}]
         await rank.ready()

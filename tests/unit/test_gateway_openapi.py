@@ -18,6 +18,7 @@ SERVED: dict[str, type[msgspec.Struct]] = {
     f"{BOARD}/top": rank.TopQuery,
     f"{BOARD}/users/{{user_id}}": rank.SeasonQuery,
     f"{BOARD}/users/{{user_id}}/around": rank.AroundQuery,
+    f"{BOARD}/users/{{user_id}}/history": rank.HistoryQuery,
     f"{BOARD}/rank": rank.WhatIfQuery,
     f"{BOARD}/distribution": rank.SpreadQuery,
     f"{BOARD}/stream": rank.StreamQuery,

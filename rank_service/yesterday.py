@@ -1,0 +1,90 @@
+"""Where players stood yesterday, for `rank_change`: asked of Postgres once a day for each, then kept.
+
+The index is not asked, so an entry costs the round trips it always did; a ranking without a snapshot costs
+one question a minute. What cannot be told soon is null: the rank itself does not wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from time import monotonic
+from typing import NamedTuple
+
+from rank_service.store import Store
+from shared.coalesce import Coalescer
+from shared.errors import LeaderboardError, StoreUnavailable
+from shared.ranking import Ranking
+
+KEPT = 200_000
+"""Ranks kept in process, some 100 bytes each; past it all are forgotten."""
+
+BATCH = 500
+"""Ranks asked for by one statement."""
+
+QUEUE = 5_000
+"""Ranks waiting for a statement; past it they are null."""
+
+PATIENCE = 0.1
+"""Seconds after which an answer goes out without."""
+
+LOOK_AGAIN = 60.0
+"""Seconds after which a ranking that had no snapshot is looked at again."""
+
+
+class Asked(NamedTuple):
+    """One user's rank on one ranking."""
+
+    ranking: Ranking
+    user_id: str
+
+
+class Yesterday:
+    """Knows yesterday's ranks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._day = date.min
+        self._ranks: dict[Asked, int | None] = {}
+        self._without: dict[Ranking, float] = {}
+        self._asking: Coalescer[Asked, int | None] = Coalescer(self._ask, batch=BATCH, queue=QUEUE)
+
+    async def change(self, ranking: Ranking, user_id: str, rank: int) -> int | None:
+        """Return how many places a user has risen since yesterday's snapshot; None when not in that."""
+        today = datetime.now(UTC).date()
+        if today != self._day or len(self._ranks) >= KEPT:
+            self._day = today
+            self._ranks.clear()
+            self._without.clear()
+        if (looked := self._without.get(ranking)) is not None and monotonic() - looked < LOOK_AGAIN:
+            return None
+        asked = Asked(ranking, user_id)
+        if asked in self._ranks:
+            before = self._ranks[asked]
+        else:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    before = await self._asking.get(asked)
+            except (StoreUnavailable, LeaderboardError, TimeoutError):
+                before = None
+        return None if before is None else before - rank
+
+    def forget(self, user_id: str) -> None:
+        """Forget what is kept of a user: the id may have become another's."""
+        for asked in [each for each in self._ranks if each.user_id == user_id]:
+            del self._ranks[asked]
+
+    async def close(self) -> None:
+        """Wait for the statement under way."""
+        await self._asking.close()
+
+    async def _ask(self, asked: Sequence[Asked]) -> list[int | None]:
+        day = self._day
+        rows = await self._store.ranks_on_day(day - timedelta(days=1), asked)
+        for item, (taken, rank) in zip(asked, rows, strict=True):
+            if not taken:
+                self._without[item.ranking] = monotonic()
+            elif day == self._day:
+                self._ranks[item] = rank
+        return [rank for _, rank in rows]
