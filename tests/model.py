@@ -22,9 +22,15 @@ class Board:
     modes: frozenset[str] | None = None
     min_score: int = 0
     max_score: int = MAX_SCORE
+    hours: int = 0
+    """How long a season lasts, the first one from 1970 on; 0: for ever."""
 
     def takes(self, mode: str | None) -> bool:
         return self.modes is None or mode in self.modes
+
+    def season(self, played_at: int) -> int:
+        """Return the start, in Unix seconds, of the season of a time in microseconds."""
+        return played_at // (self.hours * 3_600_000_000) * self.hours * 3600 if self.hours else 0
 
 
 @dataclass(frozen=True)
@@ -80,20 +86,22 @@ class Game:
                     return "score_total_out_of_range"
         return "recorded"
 
-    def results(self, board: Board) -> dict[str, list[Result]]:
-        """Return what counts on a board, by user."""
+    def results(self, board: Board, season: int | None = None) -> dict[str, list[Result]]:
+        """Return what counts on a board (in one season, or whenever), by user."""
         found = defaultdict(list)
         for session in self.sessions.values():
+            if season not in (None, board.season(session.played_at)):
+                continue
             if session.session_id not in self.voided and board.takes(session.mode):
                 for user_id, score in session.scores.items():
                     if board.min_score <= score <= board.max_score:
                         found[user_id].append(Result(session.played_at, session.session_id, score))
         return found
 
-    def standings(self, name: str) -> list[Standing]:
-        """Return the whole leaderboard, best first."""
+    def standings(self, name: str, season: int = 0) -> list[Standing]:
+        """Return the whole leaderboard of a season, best first."""
         board = self.boards[name]
-        folded = {u: fold(board, r) for u, r in self.results(board).items() if u not in self.banned}
+        folded = {u: fold(board, r) for u, r in self.results(board, season).items() if u not in self.banned}
         sign = -1 if board.order == "desc" else 1
         keys = [
             (sign * s, time if board.ties == "first" else 0, u.encode()) for u, (s, time) in folded.items()
