@@ -25,7 +25,7 @@ SEALED = """SELECT season, total, digest, previous_digests, sealed_at
               FROM seasons WHERE sealed_at IS NOT NULL ORDER BY season"""
 STANDINGS = """SELECT rank, user_id, ties, better
                  FROM final_standings WHERE season = $1 AND leaderboard_id = 2 ORDER BY place"""
-DUE = "UPDATE seasons SET closes_at = ends_at WHERE ends_at < now() AND sealed_at IS NULL"
+DUE = "UPDATE seasons SET closes_at = now() WHERE ends_at < now() AND sealed_at IS NULL"
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ BOARDS = {
         Board("best", "asc", hours=1),
     ),
 }
-OVER = "UPDATE seasons SET closes_at = ends_at WHERE ends_at < now()"
+OVER = "UPDATE seasons SET closes_at = now() WHERE ends_at < now() AND sealed_at IS NULL"
 LEFT = "SELECT NOT EXISTS (SELECT FROM seasons WHERE ends_at < now() AND sealed_at IS NULL)"
 FINAL = """SELECT f.rank, f.user_id, f.score, f.ties
              FROM final_standings AS f JOIN leaderboards USING (leaderboard_id, generation)
