@@ -16,7 +16,7 @@ ON_POSTGRES = score or rank or index or loading or profiles or migrations or fol
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run example demo test test-all test-postgres15 test-containers check format schema lock release clean
+.PHONY: help run example demo test test-all test-postgres15 test-containers bench bench-quick check format schema lock release clean
 
 help: ## List these doors
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,12 @@ test-postgres15: $(VENV)/.dev ## Run what touches Postgres on Debian's Postgres 
 
 test-containers: $(VENV)/.dev ## Run what touches the stores on postgres:18 and valkey/valkey:9, where Docker runs
 	TEST_CONTAINERS=1 $(BIN)/python -m pytest $(SHARED) -m "not slow" tests/integration tests/properties -k "$(ON_POSTGRES)" $(ARGS)
+
+bench: $(VENV)/.dev ## Measure a million users, beside the design replaced and a constant page (20 minutes)
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-quick: $(VENV)/.dev ## Measure ratios with 100,000 users; compare them with the stored reference (3 minutes)
+	$(BIN)/python -m tests.benchmarks --quick $(ARGS)
 
 check: $(VENV)/.dev ## Lint, types, import contracts, house rules
 	$(BIN)/ruff check
