@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
@@ -15,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from gateway.request import Request
+from gateway.routes import Route
 
 Wanted = Literal["all", "errors", "off"]
 
@@ -23,6 +23,23 @@ ABANDONED = 499
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of times, in seconds."""
+
+
+class Tally:
+    """What is counted of one route."""
+
+    __slots__ = ("route", "seconds", "statuses", "times")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.statuses: dict[int, int] = {}
+        self.times = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+
+    @property
+    def labels(self) -> list[str]:
+        """The route, as metrics name it."""
+        return [self.route.service, self.route.method, self.route.pattern]
 
 
 class Access(Collector):
@@ -35,9 +52,8 @@ class Access(Collector):
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._lines: list[bytes] = []
-        self._counts: Counter[tuple[str, str, str, int]] = Counter()
-        self._times: dict[tuple[str, str, str], list[int]] = {}
-        self._sums: Counter[tuple[str, str, str]] = Counter()
+        # By the route's identity: a tuple of nine fields is slow to hash, and the tally keeps it alive.
+        self._tallies: dict[int, Tally] = {}
         self.connections = self.held = 0
         self.ejected: dict[str, int] = {}
 
@@ -45,14 +61,14 @@ class Access(Collector):
         """Keep what is kept of an answered request."""
         took = time.perf_counter() - request.began
         route = request.route
-        service = route.service
-        asked = (service, route.method, route.pattern)
-        self._counts[*asked, status] += 1
-        self._sums[asked] += took  # type: ignore[assignment]  # a Counter adds floats just as well
-        times = self._times.setdefault(asked, [0] * (len(BOUNDS) + 1))
-        times[bisect_left(BOUNDS, took)] += 1
+        tally = self._tallies.get(id(route))
+        if tally is None:
+            tally = self._tallies[id(route)] = Tally(route)
+        tally.statuses[status] = tally.statuses.get(status, 0) + 1
+        tally.seconds += took
+        tally.times[bisect_left(BOUNDS, took)] += 1
         if self._wanted == "all" or (self._wanted == "errors" and status >= 500):
-            self._write(request, status, took, service, client)
+            self._write(request, status, took, route.service, client)
 
     def _write(self, request: Request, status: int, took: float, service: str, client: str) -> None:
         line = {
@@ -84,14 +100,15 @@ class Access(Collector):
             "Requests answered.",
             labels=["upstream", "method", "route", "status"],
         )
-        for (service, method, pattern, status), count in self._counts.items():
-            requests.add_metric([service, method, pattern, str(status)], count)
+        for tally in self._tallies.values():
+            for status, count in tally.statuses.items():
+                requests.add_metric([*tally.labels, str(status)], count)
         yield requests
         seconds = HistogramMetricFamily(
             "leaderboard_gateway_seconds", "Time from head to answer.", labels=["upstream", "method", "route"]
         )
-        for asked, times in self._times.items():
-            seconds.add_metric([*asked], _cumulative(times), self._sums[asked])
+        for tally in self._tallies.values():
+            seconds.add_metric(tally.labels, _cumulative(tally.times), tally.seconds)
         yield seconds
         gauge = GaugeMetricFamily("leaderboard_gateway_connections", "Client connections open.")
         gauge.add_metric([], self.connections)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import quote, unquote_to_bytes
 
@@ -115,12 +116,14 @@ def passed_on(fields: Mapping[bytes, bytes]) -> bytes:
 
 def answer_headers(headers: Headers) -> list[bytes]:
     """Render the response headers that pass outwards."""
-    lines = []
-    for raw, value in headers:
-        name = raw.lower()
-        if name not in DROPPED and not name.startswith(b"x-"):
-            lines.append(b"%b: %b\r\n" % (name, value))
-    return lines
+    return [start + value + b"\r\n" for name, value in headers if (start := _outward(name))]
+
+
+@lru_cache(maxsize=1024)
+def _outward(raw: bytes) -> bytes:
+    """Return how the line of a header begins that passes outwards; nothing for one that does not."""
+    name = raw.lower()
+    return b"" if name in DROPPED or name.startswith(b"x-") else name + b": "
 
 
 def check_head(target: bytes, version: str, fields: Mapping[bytes, bytes]) -> None:
