@@ -130,8 +130,8 @@ class Records:
         cursor = str(rows[limit - 1]["audit_id"]) if len(rows) > limit else None
         return AuditPage([AuditedAct(*row[1:]) for row in map(tuple, rows[:limit])], cursor)
 
-    async def export(self, game: Game, user_id: str, after: Position | None) -> UserExport:
-        """Return what is held about a user.
+    async def export(self, game: Game, user_id: str, after: Position | None, key_id: str = "") -> UserExport:
+        """Return what is held about a user; the audit keeps who asked for the first page.
 
         Raises:
             LeaderboardError: `user_not_found`.
@@ -146,6 +146,8 @@ class Records:
             rows = await self._pool.fetch(
                 SQL["results_of_user"], *who, *(after or NEWEST), EXPORT_RESULTS + 1
             )
+            if after is None:
+                await self._pool.execute(SQL["audit"], game.game_id, key_id, "export", user_id, None)
         results = [HeldResult(row[0], row[1], row[2], _raw(row[3])) for row in rows[:EXPORT_RESULTS]]
         return UserExport(
             **dict(user),

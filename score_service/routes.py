@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 from starlette.routing import BaseRoute
 
+from score_service.records import Records
 from shared.asgi import JSON, Call, Headers, Reply, decode, problem
 from shared.boards import Game
 from shared.cursors import position_of
@@ -138,7 +139,8 @@ async def export_user(call: Call) -> Reply:
     game = await _existing(call)
     asked = call.query(ExportQuery)
     after = position_of(asked.cursor) if asked.cursor else None
-    return Reply(200, encode(await call.state["records"].export(game, call.params["user_id"], after)))
+    records: Records = call.state["records"]
+    return Reply(200, encode(await records.export(game, call.params["user_id"], after, _key_id(call))))
 
 
 async def void_session(call: Call) -> Reply:

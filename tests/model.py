@@ -68,6 +68,7 @@ class Game:
     sessions: dict[UUID, Session] = field(default_factory=dict)
     banned: set[str] = field(default_factory=set)
     voided: set[UUID] = field(default_factory=set)
+    erased: set[tuple[UUID, str]] = field(default_factory=set)
 
     def record(self, session: Session) -> str:
         """Record a session; return `recorded`, or `replayed`, or the code of the error."""
@@ -86,6 +87,17 @@ class Game:
                     return "score_total_out_of_range"
         return "recorded"
 
+    def erase(self, user_id: str) -> None:
+        """Forget a user: results so far count for nobody; who comes back begins anew."""
+        played = [each.session_id for each in self.sessions.values() if user_id in each.scores]
+        self.erased |= {(session_id, user_id) for session_id in played}
+        self.banned.discard(user_id)
+
+    def users(self) -> list[str]:
+        """Return who is known, in order."""
+        played = {(s.session_id, user) for s in self.sessions.values() for user in s.scores}
+        return sorted({user for _, user in played - self.erased})
+
     def results(self, board: Board, season: int | None = None) -> dict[str, list[Result]]:
         """Return what counts on a board (in one season, or whenever), by user."""
         found = defaultdict(list)
@@ -94,7 +106,8 @@ class Game:
                 continue
             if session.session_id not in self.voided and board.takes(session.mode):
                 for user_id, score in session.scores.items():
-                    if board.min_score <= score <= board.max_score:
+                    is_known = (session.session_id, user_id) not in self.erased
+                    if is_known and board.min_score <= score <= board.max_score:
                         found[user_id].append(Result(session.played_at, session.session_id, score))
         return found
 

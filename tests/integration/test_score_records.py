@@ -70,6 +70,23 @@ async def test_an_export_holds_profile_entries_results_and_audit(score: Score, g
     assert bytes(export.results[0].metadata or b"") == b'{"n": 8}'
     assert [(line.action, line.key_id) for line in export.audit] == [("ban", "key-1")]
     assert export.next_cursor is None
+    again = await score.state["records"].export(game, "ada", None, "key-2")
+    assert [line.action for line in again.audit] == ["ban", "export"]
+    (last, *_) = (await score.state["records"].audit(game, 2**63 - 1, 1)).audit
+    assert (last.key_id, last.action, last.subject) == ("key-2", "export", "ada")
+
+
+async def test_a_long_export_is_whole_page_by_page(
+    score: Score, game: Game, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("score_service.records.EXPORT_RESULTS", 4)
+    first = await score.state["records"].export(game, "bob", None)
+    assert first.next_cursor is not None
+    rest = await score.state["records"].export(game, "bob", position_of(first.next_cursor))
+    third = await score.state["records"].export(game, "bob", position_of(rest.next_cursor or ""))
+    pages = [first, rest, third]
+    assert [result.score for page in pages for result in page.results] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert third.next_cursor is None
 
 
 async def test_the_audit_tells_who_changed_what_newest_first_page_by_page(score: Score, game: Game) -> None:
