@@ -85,7 +85,7 @@ SELECT total, user_id, rank, ties, score, better - (SELECT count(*) FROM hidden 
  ORDER BY place;
 
 -- name: sealed_places
--- The same for any number of users.
+-- The same for any number of users: one index probe for each, whatever the planner believes (OFFSET 0).
 WITH sealed AS MATERIALIZED (
     SELECT total FROM seasons WHERE leaderboard_id = $1 AND generation = $2 AND season = $3 AND sealed_at IS NOT NULL
 ), hidden AS MATERIALIZED (
@@ -101,23 +101,29 @@ SELECT total, f.user_id, f.rank, f.ties, f.score,
        f.better - (SELECT count(*) FROM hidden AS h WHERE h.place <= f.better), f.place
   FROM sealed
  CROSS JOIN unnest($4::text[]) AS asked (user_id)
-  JOIN final_standings AS f
-    ON f.leaderboard_id = $1 AND f.generation = $2 AND f.season = $3 AND f.user_id = asked.user_id
+ CROSS JOIN LATERAL (
+       SELECT *
+         FROM final_standings
+        WHERE leaderboard_id = $1 AND generation = $2 AND season = $3 AND user_id = asked.user_id
+       OFFSET 0) AS f
  WHERE f.place NOT IN (SELECT place FROM hidden)
  ORDER BY place;
 
 -- name: sealed_rank_of_score
--- The rank a score would have had, among all who were sealed; $5 is -1 where high wins.
+-- The rank a score would have had, among all who were sealed; $5 is -1 where high wins. The last of those
+-- who are better tells how many they are by its place, and under dense how many scores by its rank.
 SELECT s.total - (SELECT count(*)
                     FROM entries AS e JOIN final_standings AS f USING (leaderboard_id, generation, season, user_id)
                    WHERE e.leaderboard_id = $1 AND e.generation = $2 AND e.season = $3 AND e.hidden) AS total,
-       count(f.user_id) FILTER (WHERE f.score * $5::bigint < $4::bigint * $5::bigint) AS better,
-       count(DISTINCT f.score) FILTER (WHERE f.score * $5::bigint < $4::bigint * $5::bigint) AS scores,
-       count(f.user_id) FILTER (WHERE f.score = $4::bigint) AS ties
+       f.better, f.scores, f.ties
   FROM seasons AS s
-  LEFT JOIN final_standings AS f USING (leaderboard_id, generation, season)
- WHERE s.leaderboard_id = $1 AND s.generation = $2 AND s.season = $3 AND s.sealed_at IS NOT NULL
- GROUP BY s.total;
+ CROSS JOIN LATERAL (
+       SELECT coalesce(max(place) FILTER (WHERE score * $5::bigint < $4::bigint * $5::bigint), 0) AS better,
+              coalesce(max(rank) FILTER (WHERE score * $5::bigint < $4::bigint * $5::bigint), 0) AS scores,
+              count(*) FILTER (WHERE score = $4::bigint) AS ties
+         FROM final_standings
+        WHERE leaderboard_id = s.leaderboard_id AND generation = s.generation AND season = s.season) AS f
+ WHERE s.leaderboard_id = $1 AND s.generation = $2 AND s.season = $3 AND s.sealed_at IS NOT NULL;
 
 -- name: sealed_standings
 -- Sealed standings in their order, with names: read through a cursor, in the shape of `standings`.
