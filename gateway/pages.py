@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from gateway.openapi import document
 from gateway.request import Request
-from gateway.routes import ROUTES
 from shared.asgi import JSON, Reply
 
 WEB = Path(__file__).parent / "web"
@@ -77,9 +77,43 @@ def _page(text: str) -> Reply:
 
 
 def _docs() -> str:
-    rows = (
-        f"<tr><td><code>{route.method} {escape(route.pattern)}</code>"
-        f"<td>{route.scope}<td>{escape(route.summary)}</tr>\n"
-        for route in ROUTES
+    """Render the description: every call in its group, with its parameters, body and answer."""
+    described = document()
+    parts: list[str] = []
+    for path, calls in described["paths"].items():
+        parts += [_call(method.upper(), path, call) for method, call in calls.items()]
+    schemas = (
+        f"<details><summary><code>{escape(name)}</code></summary><pre>{_shown(schema)}</pre></details>"
+        for name, schema in described["components"]["schemas"].items()
     )
-    return read("docs.html").replace("{{rows}}", "".join(rows))
+    shell = read("docs.html").replace("{{schemas}}", "\n".join(schemas))
+    return shell.replace("{{calls}}", "\n".join(parts))
+
+
+def _call(method: str, path: str, call: dict[str, Any]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row"><code>{escape(each["name"])}</code></th><td>{each["in"]}'
+        f"{', required' if each['required'] else ''}</td>"
+        f"<td><code>{_shown(each['schema'], None)}</code></td></tr>"
+        for each in call["parameters"]
+    )
+    table = f'<table class="list"><tbody>{rows}</tbody></table>' if rows else ""
+    body = _content("Body", call.get("requestBody"))
+    answer = _content("Answer", call["responses"]["200"])
+    return (
+        f'<details class="call"><summary><span class="chip {method.lower()}">{method}</span> '
+        f'<code>{escape(path)}</code> <span class="soft">{escape(call["summary"])}</span></summary>'
+        f"<p>{escape(call['description']).replace('`', '')}</p>{table}{body}{answer}</details>"
+    )
+
+
+def _content(title: str, held: dict[str, Any] | None) -> str:
+    if not held:
+        return ""
+    kind, content = next(iter(held["content"].items()))
+    name = content["schema"].get("$ref", "").rpartition("/")[2] or content["schema"].get("type", "")
+    return f"<p><strong>{title}</strong>: <code>{escape(name)}</code> as <code>{escape(kind)}</code></p>"
+
+
+def _shown(value: Any, option: int | None = orjson.OPT_INDENT_2) -> str:
+    return escape(orjson.dumps(value, option=option).decode(), quote=False)

@@ -33,7 +33,7 @@ export class Player {
     const sessions = el("section", { class: "card pad stack", "aria-label": "Sessions" }, el("h2", {}, "Sessions"));
     this.root.replaceChildren(this.back(), this.profile(user),
       el("div", { class: "tiles" }, ...(tiles.length ? tiles : [el("p", { class: "soft" }, "Not ranked on any leaderboard now.")])),
-      sessions, el("p", {}), curl({ path: this.path }, { path: `${this.path}/sessions?limit=20` }, { path: `${this.path}/history?days=30` }));
+      sessions, el("p", {}), curl({ path: this.path }, { path: `${this.path}/sessions?limit=20` }));
     await this.sessions(sessions);
   }
 
@@ -65,15 +65,15 @@ export class Player {
     bar.replaceWith(meter(share, `percentile ${percent(share)}`));
   }
 
-  /** The history of all boards comes in one answer; servers that keep none say 404. */
+  /** Ranks at the end of each day; servers that keep none say 404. */
   async history(entry, box) {
-    this.past ??= maybe(get(`${this.path}/history?days=30`)).catch(() => undefined);
-    const found = await this.past;
-    const points = pointsOf(found, entry.leaderboard);
-    if (points.length < 2) return;
-    const ranks = points.map((point) => point.rank);
-    const day = (point) => new Date(point.day ?? point.at ?? point.date).toLocaleDateString([], { day: "numeric", month: "short" });
-    box.replaceChildren(line(ranks, { down: true, label: `Rank over time, from ${number(ranks[0])} to ${number(ranks.at(-1))}`, from: day(points[0]), to: day(points.at(-1)) }));
+    const path = `${boardPath(this.where.game, entry.leaderboard)}/users/${encodeURIComponent(this.where.player)}/history?days=30`;
+    const found = await maybe(get(path)).catch(() => undefined);
+    const days = found?.days ?? [];
+    if (!days.length || this.stopped) return;
+    const ranks = [...days.map((each) => each.rank), entry.rank];
+    const day = new Date(days[0].date).toLocaleDateString("en", { day: "numeric", month: "short" });
+    box.replaceChildren(line(ranks, { down: true, label: `Rank over time, from ${number(ranks[0])} to ${number(ranks.at(-1))}`, from: `#${number(ranks[0])} on ${day}`, to: "now" }));
   }
 
   async sessions(box, cursor = "") {
@@ -90,10 +90,4 @@ export class Player {
     box.querySelector("button")?.remove();
     if (page.next_cursor) box.append(el("button", { type: "button", onclick: () => this.sessions(box, page.next_cursor) }, "Show older"));
   }
-}
-
-function pointsOf(found, board) {
-  const boards = found?.leaderboards ?? found?.history ?? found?.boards ?? [];
-  const mine = boards.find?.((each) => each.leaderboard === board);
-  return (mine?.points ?? mine?.days ?? mine?.history ?? []).filter((point) => point.rank !== null && point.rank !== undefined);
 }

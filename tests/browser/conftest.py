@@ -104,3 +104,10 @@ async def board(stack: Stack) -> AsyncIterator[Board]:
         await board.define()
         yield board
         await board.drop()
+
+
+async def use_key(page: Page, key: str) -> None:
+    """Give a page a key, as a person would."""
+    await page.get_by_title("Use an API key").click()
+    await page.locator("#key-input").fill(key)
+    await page.get_by_role("button", name="Use this key").click()

@@ -7,7 +7,8 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from tests.browser.boards import Board
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, use_key
+from tests.stack import Stack
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
@@ -46,3 +47,13 @@ async def test_axe_finds_nothing_elsewhere(visit: Visit, theme: str, path: str) 
     page = await visit(path, color_scheme=theme)
     await expect(page.locator("h1")).to_be_visible()
     assert await found_by_axe(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_axe_finds_nothing_for_an_admin(visit: Visit, stack: Stack, theme: str) -> None:
+    page = await visit("/admin", color_scheme=theme)
+    await use_key(page, stack.values["ADMIN_KEY"])
+    for name in await page.get_by_role("tab").all_inner_texts():
+        await page.get_by_role("tab", name=name).click()
+        await expect(page.locator("[role=tabpanel] section").first).to_be_visible()
+        assert await found_by_axe(page) == [], name

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.boards import Board
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, use_key
 from tests.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -145,9 +145,7 @@ async def test_a_result_submitted_here_moves_the_rank(visit: Visit, board: Board
     await board.define(modes=None)
     await board.play(ada=50)
     page = await visit(board.address)
-    await page.get_by_title("Use an API key").click()
-    await page.locator("#key-input").fill(stack.values["SUBMIT_KEY"])
-    await page.get_by_role("button", name="Use this key").click()
+    await use_key(page, stack.values["SUBMIT_KEY"])
     await page.locator("#try-user").fill(board.user("zed"))
     await page.locator("#try-score").fill("100000000")
     await page.get_by_role("button", name="Submit result").click()
