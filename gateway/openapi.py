@@ -118,7 +118,7 @@ class Audit(Struct):
     """The query of the audit."""
 
     limit: Limit = 20
-    cursor: Annotated[str, Meta(description="a `next_cursor`")] = ""
+    cursor: Annotated[str, Meta(pattern=r"\A([1-9][0-9]{0,17})?\Z", description="a `next_cursor`")] = ""
 
 
 class Games(Struct):
