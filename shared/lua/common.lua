@@ -53,6 +53,13 @@ local function ties_at(sort_key)
   return redis.call('ZCOUNT', RANKING, sort_key, sort_key)
 end
 
+-- The same where the rank is known: counting from the best down walks the list half as often as
+-- counting between two equal bounds.
+local function ties_with(ties, rank, sort_key)
+  if ties ~= 'competition' then return ties_at(sort_key) end
+  return redis.call('ZCOUNT', RANKING, '-inf', sort_key) - (rank - 1)
+end
+
 -- Splits a value of `versions` into its version and the prefix of the user's member.
 local function split(value)
   local colon = string.find(value, ':', 1, true)

@@ -83,9 +83,10 @@ for _, user in ipairs(users) do
     changed = changed or (user.old_key and tonumber(user.old_key) <= edge_before)
       or (user.key and tonumber(user.key) <= edge_after)
   end
+  local rank = user.key and rank_of(ties, user.member, user.key)
   places[#places + 1] = user.previous or false
-  places[#places + 1] = user.key and rank_of(ties, user.member, user.key)
-  places[#places + 1] = user.key and ties_at(user.key)
+  places[#places + 1] = rank
+  places[#places + 1] = user.key and ties_with(ties, rank, user.key)
   places[#places + 1] = user.key or false
 end
 local page = changed and redis.call('HINCRBY', STATE, 'page', 1) or tonumber(s[3])

@@ -62,13 +62,13 @@ def scenarios(users: int) -> list[Scenario]:
         Scenario("top 10", "ours", Ask("top", users), quick=True),
         Scenario("rank", "ours", Ask("rank", users), quick=True),
         Scenario("around (11)", "ours", Ask("around", users), quick=True),
+        Scenario("mixed 90/10", "ours", Ask("mixed", users), quick=True),
         Scenario("lookup of 50", "ours", Ask("lookup", users)),
         Scenario("submit, 1 result", "ours", Ask("submit", users), quick=True),
         Scenario("submit, 1 result, 64 callers", "ours", Ask("submit", users), 64),
         Scenario("submit, 100 results", "ours", Ask("submit", users, 100), quick=True),
         Scenario("submit, 1 result, 3 boards", "ours", Ask("submit", users, 1, "three")),
         Scenario("submit, 100 results, 3 boards", "ours", Ask("submit", users, 100, "three")),
-        Scenario("mixed 90/10", "ours", Ask("mixed", users), quick=True),
         Scenario("replaced design: submit", "baseline", Ask("submit", users), 8),
     ]
 

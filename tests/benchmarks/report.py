@@ -143,21 +143,36 @@ def svg(report: Report) -> str:
 
 
 def compare(report: Report, *, keep: bool) -> None:
-    """Show the ratios beside those of the stored reference; with `keep`, store these in its place."""
+    """Show the ratios beside those of the stored reference; with `keep`, store these in its place.
+
+    CPU against hello's holds on a busy machine too, where rates do not.
+    """
+    constant = sum(report.lines[0].full.cpu_us.values())
+    ratios = {
+        line.name: {"rate": round(line.ratio, 4), "cpu": round(sum(line.full.cpu_us.values()) / constant, 3)}
+        for line in report.lines
+    }
     if keep:
-        REFERENCE.write_bytes(
-            msgspec.json.format(
-                msgspec.json.encode({line.name: round(line.ratio, 4) for line in report.lines})
-            )
-            + b"\n"
-        )
-    before: dict[str, float] = msgspec.json.decode(REFERENCE.read_bytes()) if REFERENCE.exists() else {}
-    table = Table("operation", "x hello", "reference", "change")
-    for line in report.lines:
-        known = before.get(line.name)
-        change = "" if known is None else f"{line.ratio / known - 1:+.0%}"
-        colour = "" if known is None or abs(line.ratio / known - 1) < NOISE else "bold"
-        table.add_row(
-            line.name, f"{line.ratio:.3f}", "" if known is None else f"{known:.3f}", change, style=colour
-        )
+        REFERENCE.write_bytes(msgspec.json.format(msgspec.json.encode(ratios)) + b"\n")
+    before: dict[str, dict[str, float]] = {}
+    if REFERENCE.exists():
+        before = msgspec.json.decode(REFERENCE.read_bytes())
+    table = Table("operation", "x hello", "reference", "change", "CPU x hello", "reference", "change")
+    for name, found in ratios.items():
+        cells = [
+            cell for kind in ("rate", "cpu") for cell in _change(found[kind], before.get(name, {}).get(kind))
+        ]
+        table.add_row(name, *cells)
     console.print(table)
+
+
+def _change(now: float, before: float | None) -> tuple[str, str, str]:
+    """Return a ratio, the reference and the change between them, which is bold past the noise."""
+    if before is None:
+        return f"{now:.3f}", "", ""
+    change = now / before - 1
+    return (
+        f"{now:.3f}",
+        f"{before:.3f}",
+        f"[bold]{change:+.0%}[/]" if abs(change) > NOISE else f"{change:+.0%}",
+    )
