@@ -16,7 +16,7 @@ ON_POSTGRES = score or rank or index or loading or profiles or migrations or fol
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run example demo test test-all test-postgres15 test-containers bench bench-quick check format schema lock release clean
+.PHONY: help run example demo screenshots test test-all test-postgres15 test-containers bench bench-quick check format schema lock release clean
 
 help: ## List these doors
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ example: $(VENV)/.dev ## Post a century of baseball through the API; print the h
 
 demo: $(VENV)/.run ## Let bots play the demo game, so that the page moves (ARGS="--rate 200")
 	@exec $(BIN)/leaderboard demo $(ARGS)
+
+screenshots: $(VENV)/.dev ## Take pictures of the page in build/screenshots, while `make demo` plays
+	$(BIN)/python -m tests.browser.screenshots build/screenshots
 
 test: $(VENV)/.dev ## Run the tests (one: make test ARGS="-n0 tests/unit/test_names.py -k v7")
 	$(BIN)/python -m pytest $(SHARED) -m "not slow" $(ARGS)

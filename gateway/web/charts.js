@@ -21,7 +21,7 @@ export function histogram(buckets, here) {
   if (at >= 0) {
     const x = (at + 0.5) * step;
     const anchor = x < 46 ? "start" : x > WIDTH - 46 ? "end" : "middle";
-    marks.push(svg("text", { x: anchor === "middle" ? x : anchor === "start" ? 0 : WIDTH, y: 10, "text-anchor": anchor, "font-weight": 650 }, "you are here"));
+    marks.push(svg("text", { x: anchor === "middle" ? x : anchor === "start" ? at * step : (at + 1) * step, y: 10, "text-anchor": anchor, "font-weight": 650 }, "you are here"));
   }
   const label = `Distribution of scores from ${number(buckets[0]?.from ?? 0)} to ${number(buckets.at(-1)?.to ?? 0)}`;
   return svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": at >= 0 ? `${label}; you are in bar ${at + 1} of ${buckets.length}` : label },
