@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,8 +134,8 @@ class Crowd:
         method: str,
         path: str,
         *,
-        also: set[int] = frozenset(),
-        **body: Any,  # type: ignore[assignment]
+        also: Set[int] = frozenset(),
+        **body: Any,
     ) -> httpx.Response | None:
         """Call; None for an error that may be while something is broken, anything else is noted."""
         try:

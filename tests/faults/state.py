@@ -111,7 +111,8 @@ async def indexed(connection: asyncpg.Connection[Any], redis: Redis, game: str, 
     key = f"{{lb:{row['leaderboard_id']}.{row['generation']}.0}}:z"
     sign = -1 if row["sort_order"] == "desc" else 1
     width = 17 if row["ties"] == "first" else 0
-    return {m.decode()[width:]: sign * int(s) for m, s in await redis.zrange(key, 0, -1, withscores=True)}
+    members: list[tuple[bytes, float]] = await redis.zrange(key, 0, -1, withscores=True)  # type: ignore[assignment]
+    return {member.decode()[width:]: sign * int(score) for member, score in members}
 
 
 async def connected(url: str) -> asyncpg.Connection[Any] | None:

@@ -1,4 +1,4 @@
-"""Processes killed with -9 at random moments under mixed load: nothing acknowledged is lost, no rank is wrong."""
+"""Processes killed with -9 at random moments under mixed load: nothing is lost, no rank is wrong."""
 
 from __future__ import annotations
 
