@@ -84,14 +84,14 @@ class Crowd:
                 "results": [{"user_id": user, "score": score} for user, score in scores.items()],
             }
             self.sent[session_id] = scores
+            gives_up = self.rng.random() < 0.2
             async with asyncio.timeout(PATIENCE):
                 while await self._call("POST", f"{self.path}/sessions", json=body) is None:
-                    if self.rng.random() < 0.1:
+                    if gives_up:
                         self.given_up.add(session_id)
                         break
-                    await asyncio.sleep(0.05)
-            if session_id not in self.given_up:
-                self.acknowledged.add(session_id)
+                else:
+                    self.acknowledged.add(session_id)
 
     async def _read(self, over: asyncio.Event) -> None:
         while not over.is_set():

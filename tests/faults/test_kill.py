@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import signal
@@ -41,7 +40,8 @@ async def storm(stack: Stack, rng: random.Random, victims: list[str]) -> None:
         await crowd.prepare()
         async with crowd.playing():
             for name in victims:
-                await asyncio.sleep(rng.uniform(0.05, 0.4))  # the moment is the point
+                moment = len(crowd.acknowledged) + rng.randrange(1, 150)
+                await wait_until(lambda moment=moment: len(crowd.acknowledged) >= moment, timeout=60)  # type: ignore[misc]
                 await kill(stack, name)
         game = crowd.path.rpartition("/")[2]
         model = await check(stack.values, api, game)
