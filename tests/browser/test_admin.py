@@ -24,6 +24,7 @@ async def test_an_erased_player_is_confirmed_by_name(visit: Visit, board: Board,
     page = await visit("/admin")
     await use_key(page, stack.values["ADMIN_KEY"])
     await page.get_by_role("tab", name="Users").click()
+    await page.get_by_label("Game").select_option("demo")
     await page.get_by_label("Name or id, its beginning").fill(board.user("ada"))
     await page.get_by_role("button", name="Search").click()
     await page.get_by_role("button", name="Erase").click()
