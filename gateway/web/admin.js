@@ -1,6 +1,6 @@
 // For who runs it: needs an admin key, kept in memory only. What this server does not have is not shown.
 
-import { boardPath, call, curl, gamePath, get, hasKey, maybe, onKey, userPath } from "./api.js";
+import { boardPath, call, curl, every, gamePath, get, hasKey, maybe, onKey, userPath } from "./api.js";
 import { line } from "./charts.js";
 import { $, el, moment, nameOf, number, problem } from "./dom.js";
 import { askKey, header } from "./header.js";
@@ -156,7 +156,7 @@ async function start() {
     return root.replaceChildren(card("This needs an admin key", el("p", { class: "soft" }, "The local stack's is ADMIN_KEY in local.env. It stays in this tab's memory."), el("div", {}, button("Use a key", () => askKey("This page needs a key with scope admin."), "main"))));
   }
   try {
-    state.games = (await get("/v1/games")).games.map((each) => each.game);
+    state.games = (await every("/v1/games", "games")).map((each) => each.game);
     if (!state.games.includes(state.game)) state.game = state.games[0] ?? "";
   } catch (error) {
     return root.replaceChildren(problem(error));

@@ -49,6 +49,19 @@ export async function call(method, path, body, options = {}) {
 
 export const get = (path, options) => call("GET", path, undefined, options);
 
+/** The whole of a list that comes in pages, at most 50 of them. */
+export async function every(path, name) {
+  const all = [];
+  let cursor = null;
+  for (let page = 0; page < 50; page += 1) {
+    const found = await get(cursor ? `${path}?cursor=${encodeURIComponent(cursor)}` : path);
+    all.push(...found[name]);
+    cursor = found.next_cursor;
+    if (!cursor) break;
+  }
+  return all;
+}
+
 /** Ask for what this server may not have yet; undefined when it has not. */
 export async function maybe(promise) {
   try {
