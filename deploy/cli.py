@@ -14,6 +14,7 @@ from deploy.commands.play import rank, submit, top, watch
 from deploy.commands.secrets import secrets
 from deploy.commands.serve import gateway, rank_service, score_service
 from deploy.commands.transfer import bring_in, export
+from deploy.commands.verify import verify
 
 
 @click.group()
@@ -23,7 +24,7 @@ def main() -> None:
 
 
 HERE = (up, example, demo)
-DEPLOYED = (secrets, migrate, keys, backup, restore, doctor, score_service, rank_service, gateway)
+DEPLOYED = (secrets, migrate, keys, backup, restore, doctor, verify, score_service, rank_service, gateway)
 CALLING = (games, boards, seasons, submit, top, rank, watch, ban, unban, void, bring_in, export)
 
 for command in (*HERE, *DEPLOYED, *CALLING):

@@ -144,17 +144,17 @@ class Auditor:
 
 
 def agree(ranking: Ranking, truth: Entry | None, held: Entry | None, due: int | None = None) -> bool:
-    """Say whether the index holds what Postgres says of one user.
+    """Say whether the index holds what Postgres says of one user; the index was asked first.
 
-    A copy ahead of Postgres' answer was written to in between; one behind it is right all the same if
-    it has reached the version that was `due` (by default Postgres' own): the rest may be on its way.
+    One behind Postgres' answer is right all the same if it has reached the version that was `due` (by default
+    Postgres' own): the rest may be on its way. One ahead of it refuses what comes, and is wrong.
     """
     if truth is None:
         return held is None or held.sort_key is None
     if held is None:
         return truth.sort_key is None
     if held.version != truth.version:
-        return held.version >= (truth.version if due is None else due)
+        return (truth.version if due is None else due) <= held.version < truth.version
     tiebreak = held.tiebreak if ranking.ties == "first" else truth.tiebreak
     return held.sort_key == truth.sort_key and (held.sort_key is None or tiebreak == truth.tiebreak)
 

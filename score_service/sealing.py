@@ -81,11 +81,17 @@ async def _seal(connection: Connection, key: tuple[int, int, int], ties: str) ->
     await connection.execute(SQL["take_long"])
     await connection.execute(SQL["forget_standings"], *key)
     await connection.execute(SQL["store_standings"], *key, ties)
+    total, digest = await digest_of(connection, key)
+    await connection.execute(SQL["seal_season"], *key, total, digest)
+    return total, digest
+
+
+async def digest_of(connection: Connection, key: tuple[int, int, int]) -> tuple[int, str]:
+    """Return how many lines a season's stored standings have, and their digest."""
     digest = hashlib.sha256()
     total = 0
     cursor: Any = await connection.cursor(SQL["stored_standings"], *key)
     while rows := await cursor.fetch(CHUNK):
         total += len(rows)
         digest.update(b"".join(rules.standing_line(*row) for row in rows))
-    await connection.execute(SQL["seal_season"], *key, total, digest.hexdigest())
     return total, digest.hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
@@ -136,6 +137,23 @@ def test_differences_are_named(run: Run, game: str, tmp_path: Path) -> None:
     assert result.exit_code == 1
     for words in ("missing here: 1", "ada: 4 there, 5 here", "1 users here are not in the source"):
         assert words in result.output
+
+
+def test_a_board_is_proved_and_damage_is_told(run: Run, stack: Stack, game: str) -> None:
+    run("submit", game, "ada=5", "eve=9")
+    assert "equal: 2 entries, 1 seasons" in run("verify", game, "global").output
+    with psycopg.connect(stack.values["DATABASE_URL"]) as db:
+        db.execute(
+            "UPDATE entries SET score = 6 FROM leaderboards AS l JOIN games AS g USING (game_id)"
+            " WHERE entries.leaderboard_id = l.leaderboard_id AND g.game = %s AND user_id = 'ada'",
+            (game,),
+        )
+    result = run("verify", game, "global")
+    assert result.exit_code == 1
+    assert "wrong entry, season all, ada: score 6; should be score 5" in result.output
+    told = json.loads(run("verify", game, "global", "--json").output)
+    assert (told["equal"], told["differences"]) == (False, {"total": 1, "wrong entry": 1})
+    assert run("verify", game, "nothing").exit_code == 2
 
 
 @pytest.mark.parametrize("kind", ["redis", "podium"])

@@ -83,6 +83,13 @@ async def test_a_score_that_is_wrong_in_itself_costs_the_copy(
     assert not await redis.exists(board.ranking(0).keys[0])
 
 
+async def test_a_version_from_nowhere_costs_the_copy(auditor: Auditor, board: Board, redis: Redis) -> None:
+    """Whatever comes would be refused as older."""
+    await redis.hset(board.ranking(0).keys[2], "u012", "999999")
+    await walk(auditor, board)
+    assert not await redis.exists(board.ranking(0).keys[0])
+
+
 async def test_someone_only_the_copy_knows_costs_the_copy(
     auditor: Auditor, board: Board, pool: Pool, redis: Redis
 ) -> None:
