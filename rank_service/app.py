@@ -65,7 +65,7 @@ class App(Router):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.direct = direct
+        self.direct = {b"GET": direct}
         """Where hot requests go, below ASGI (see shared.direct)."""
         self._live: Live | None = None
         super().__init__(routes(), redirect_slashes=False, lifespan=self._lifespan_of)

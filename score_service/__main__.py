@@ -7,7 +7,7 @@ import sys
 
 import uvicorn
 
-from score_service.app import create_app
+from score_service.app import App
 from score_service.settings import Settings
 from shared import logs
 from shared.http import configured, serve
@@ -23,7 +23,7 @@ def main() -> int:
         return 2
     logs.configure("score_service", settings.log_level)
     config = configured(
-        create_app(settings),
+        App(settings),
         host=settings.score_host,
         port=settings.score_port,
         drain_seconds=settings.drain_seconds,

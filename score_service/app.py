@@ -17,7 +17,7 @@ from score_service.history import History
 from score_service.index import Applier
 from score_service.moderation import Moderation
 from score_service.records import Records
-from score_service.routes import routes
+from score_service.routes import direct, routes
 from score_service.sealing import Sealer
 from score_service.service import Sessions
 from score_service.settings import Settings
@@ -54,17 +54,21 @@ class State(TypedDict):
     ready: Callable[[], Awaitable[None]]
 
 
-def create_app(settings: Settings) -> Router:
-    """Build the application; nothing is opened before its lifespan starts."""
+class App(Router):
+    """The routes, and the short way to the hot one; nothing is opened before its lifespan starts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.direct = {b"POST": direct}
+        """Where hot requests go, below ASGI (see shared.direct)."""
+        super().__init__(routes(), redirect_slashes=False, lifespan=self._lifespan_of)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[State]:
+    async def _lifespan_of(self, _: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            state = await open_state(settings, stack)
+            state = await open_state(self._settings, stack)
             settle_down()
             yield state
-
-    return Router(routes(), redirect_slashes=False, lifespan=lifespan)
 
 
 async def open_state(settings: Settings, stack: AsyncExitStack) -> State:

@@ -11,12 +11,13 @@ from msgspec import Meta, Struct
 from starlette.routing import BaseRoute
 
 from score_service.records import Records
-from shared.asgi import JSON, Call, Headers, Reply, decode, problem
+from shared.asgi import JSON, Call, Endpoint, Headers, Reply, decode, problem
 from shared.boards import Game
 from shared.cursors import position_of
+from shared.direct import Direct
 from shared.errors import LeaderboardError, StoreUnavailable, invalid
 from shared.messages import BanIn, BatchIn, GameIn, LeaderboardIn, ProfileIn, SessionIn, VoidIn
-from shared.names import MAX_RESULTS, UserId
+from shared.names import MAX_RESULTS, UserId, is_slug
 from shared.routing import common_routes, route
 
 encode = msgspec.json.Encoder().encode
@@ -238,6 +239,15 @@ def _key_id(call: Call) -> str:
 
 
 GAME = "/v1/games/{game}"
+_SUBMIT = Endpoint(submit)
+
+
+def direct(url: bytes) -> Direct | None:
+    """Find where the hot path leads, as the routes below do; None for any other path."""
+    if not url.startswith(b"/v1/games/") or not url.endswith(b"/sessions"):
+        return None
+    game = url[10:-9].decode("latin-1")
+    return Direct(_SUBMIT, {"game": game}, b"") if is_slug(game) else None
 
 
 def routes() -> list[BaseRoute]:

@@ -1,8 +1,8 @@
 """Hot requests answered below ASGI: the same handlers, without a scope, a cycle, a router.
 
-A service names its hottest paths in a function `direct` of its application. What that function does
-not know, and whatever is unusual about a request (a method other than GET, a body, a connection to be
-closed, pipelining), goes the way of every request: uvicorn, ASGI, Starlette.
+A service names its hottest paths in `direct` of its application, a function for each method. What these
+do not know, and whatever is unusual about a request (a body that is large or has no declared length, a
+connection to be closed, pipelining), goes the way of every request: uvicorn, ASGI, Starlette.
 """
 
 from __future__ import annotations
@@ -10,19 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
-from starlette.types import Message
+from starlette.types import Message, Receive
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from shared.asgi import BODILESS, UNEXPECTED, Call, Endpoint, Reply, Stream
 
 log = logging.getLogger(__name__)
 
-UNUSUAL = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
+UNUSUAL = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade"})
 """A request with one of these headers is left to uvicorn."""
+
+MAX_BODY = 64 * 1024
+"""Bytes of a body that is gathered here; a longer one is left to uvicorn, which pauses its sender."""
 
 
 class Direct(NamedTuple):
@@ -34,6 +37,8 @@ class Direct(NamedTuple):
 
 
 Find = Callable[[bytes], Direct | None]
+Finds = Mapping[bytes, Find]
+"""By method: `GET` for requests without a body, `POST` for those with one."""
 
 
 _NOTHING: deque[Any] = deque()
@@ -46,7 +51,16 @@ class Turn:
     So uvicorn queues what is pipelined behind it, and drains it at a shutdown.
     """
 
-    __slots__ = ("_ended", "body", "disconnected", "keep_alive", "more_body", "response_complete", "task")
+    __slots__ = (
+        "_ended",
+        "body",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+        "task",
+        "wanted",
+    )
 
     message_event = asyncio.Event()
     """Nobody waits for it."""
@@ -58,6 +72,9 @@ class Turn:
         self.more_body = False
         self.response_complete = False
         self.task: asyncio.Task[None] | None = None
+        self.wanted: Direct | None = None
+        """Where it leads once its body is whole."""
+
         self._ended: asyncio.Future[None] | None = None
 
     async def wait(self) -> Message:
@@ -79,9 +96,10 @@ class DirectProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._find: Find | None = getattr(self.app, "direct", None)
+        self._finds: Finds = getattr(self.app, "direct", {})
         self.pipeline = _NOTHING
         self._plain = True
+        self._length = b""
         self._rested = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
@@ -127,12 +145,15 @@ class DirectProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
         self._plain = True
+        self._length = b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
         name = name.lower()
         self.headers.append((name, value))
-        if name in UNUSUAL:
+        if name == b"content-length":
+            self._length = value
+        elif name in UNUSUAL:
             self._plain = False
             if name == b"expect" and value.lower() == b"100-continue":
                 self.expect_100_continue = True
@@ -141,11 +162,14 @@ class DirectProtocol(HttpToolsProtocol):
         """Answer directly what can be; leave the rest to uvicorn."""
         before: Any = self.cycle
         idle = before is None or before.response_complete
-        if self._plain and idle and self._find is not None and self.parser.get_method() == b"GET":
-            found = self._find(self.url)
-            if found is not None and self.parser.get_http_version() == "1.1":
-                self._begin(found)
-                return
+        if self._plain and idle and (found := self._found()) is not None:
+            turn = Turn()
+            self.cycle = turn  # type: ignore[assignment]
+            if self._length:
+                turn.wanted = found
+            else:
+                self._begin(turn, found)
+            return
         url, headers, expected = self.url, self.headers, self.expect_100_continue
         if not idle and self.pipeline is _NOTHING:
             self.pipeline = deque()
@@ -154,23 +178,48 @@ class DirectProtocol(HttpToolsProtocol):
         self.headers = self.scope["headers"] = headers
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        """Gather a body, at most as long as was declared: the parser sees to that."""
+        turn: Any = self.cycle
+        if isinstance(turn, Turn) and turn.wanted is not None:
+            turn.body += body
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Answer a request whose body is whole."""
+        turn: Any = self.cycle
+        if isinstance(turn, Turn) and turn.wanted is not None:
+            found, turn.wanted = turn.wanted, None
+            self._begin(turn, found)
+        else:
+            super().on_message_complete()
+
     def write_whole(self, answer: bytes) -> None:
         """Write an answer that has no second part to wait for."""
         self.transport.write(answer)
 
-    def _begin(self, found: Direct) -> None:
+    def _found(self) -> Direct | None:
+        """Return where this request leads, if it can be answered here."""
+        method, length = self.parser.get_method(), self._length
+        find = self._finds.get(method)
+        # A body is what makes a POST, and what a GET of ours does not have.
+        if find is None or self.parser.get_http_version() != "1.1" or (method == b"GET") == bool(length):
+            return None
+        if length and not (len(length) <= 5 and 0 < int(length) <= MAX_BODY):
+            return None
+        return find(self.url)
+
+    def _begin(self, turn: Turn, found: Direct) -> None:
         call = Call(
             {
-                "method": "GET",
                 "headers": self.headers,
                 "path_params": found.params,
                 "query_string": found.query,
                 "state": self.app_state,
             },
-            _no_body,
+            _whole(turn.body) if turn.body else _no_body,
         )
-        turn = Turn()
-        self.cycle = turn  # type: ignore[assignment]
         turn.task = self.loop.create_task(self._answer(found.endpoint, call, turn))
 
     async def _answer(self, endpoint: Endpoint, call: Call, turn: Turn) -> None:
@@ -236,6 +285,13 @@ def render(reply: Reply, *, close: bool) -> bytes:
 
 _USUAL = Reply(200, b"").headers
 _USUAL_HEAD = b"%bcontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"
+
+
+def _whole(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    return receive
 
 
 async def _no_body() -> Message:
