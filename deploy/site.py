@@ -121,6 +121,6 @@ class Site:
                 "DRAIN_SECONDS": "5",
                 **environ,
             },
-            grace=8.0,
+            grace=12.0,
         )
         return Child(program, lambda: serves(health_port))

@@ -10,8 +10,16 @@ import uvicorn
 from gateway.app import create_app
 from gateway.door import Door
 from gateway.settings import Settings
-from shared import logs
+from shared import http, logs
 from shared.settings import SettingsError, load
+
+
+class Server(http.Server):
+    """A server whose gateway knows that it is to stop."""
+
+    async def leave(self) -> None:
+        """Be ready no more; close each connection with its next answer."""
+        self.lifespan.state["gateway"].is_stopping = True
 
 
 def main() -> int:
@@ -22,7 +30,7 @@ def main() -> int:
         print(f"gateway: {error}", file=sys.stderr)
         return 2
     logs.configure("gateway", settings.log_level)
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings),
         host=settings.gateway_host,
         port=settings.gateway_port,
@@ -34,7 +42,7 @@ def main() -> int:
         log_config=None,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
-    return 0
+    return http.serve(Server(config, leave_seconds=settings.leave_seconds))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,6 @@ class Door(asyncio.Protocol):
         "_overhead",
         "_parser",
         "_request",
-        "_stopping",
         "_streaming",
         "_stuffed",
         "peer",
@@ -83,7 +82,7 @@ class Door(asyncio.Protocol):
         self._broken: LeaderboardError | None = None
         self._head_bytes = self._headers = self._overhead = 0
         self._advancing = self._closing = self._deaf = self._held = False
-        self._stopping = self._streaming = self._stuffed = False
+        self._streaming = self._stuffed = False
 
     # --- asyncio
 
@@ -297,8 +296,8 @@ class Door(asyncio.Protocol):
 
     def _settle(self, request: Request) -> None:
         # What is left of a body would be read as the next request: answer, and close.
-        if self._stopping or not request.complete:
-            request.keep_alive = request.keep_alive and request.complete and not self._stopping
+        if self._gateway.is_stopping or not request.complete:
+            request.keep_alive = request.keep_alive and request.complete and not self._gateway.is_stopping
 
     def _await_body(self, request: Request) -> None:
         if request.fields.pop(b"expect", b"").lower() == b"100-continue":
@@ -408,11 +407,18 @@ class Door(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Finish what was asked, then close: uvicorn calls this when the process is to stop."""
-        self._stopping = self._gateway.is_stopping = True
+        self._gateway.is_stopping = True
         self._gateway.outbox.flush()
-        if self._streaming:
-            self.transport.abort()
-        elif not self._inbox and self._request is None:
-            self.transport.close()
         for request in self._inbox:
             request.keep_alive = False
+        if not self._inbox and self._request is None:
+            self.transport.close()
+        elif self._streaming and self._inbox[0].route.is_stream:
+            self._end_events(self._inbox[0])
+
+    def _end_events(self, request: Request) -> None:
+        """End a stream of events, which has no end of its own; an export goes on to its end."""
+        assert self._exchange is not None
+        self._exchange.cancel()
+        self.end_stream(request)
+        self.finish(request, 200)

@@ -93,11 +93,12 @@ class Exchange:
         self._door.finish(self._request, self._status)
 
     def lost(self, *, odd: bool) -> None:
-        """Try a read once more if nothing was answered; otherwise answer 502, or cut a half answer."""
+        """Try once more what was not sent, or a read not answered; else answer 502, or cut a half answer."""
         wire, self._wire = self._wire, None
+        is_unsent = wire is not None and wire.is_unsent
         if self._status:
             self._door.abort()
-        elif self._request.route.is_read and not odd and not self._retried:
+        elif not self._retried and (is_unsent or (self._request.route.is_read and not odd)):
             self._retried = True
             upstream = self._request.upstream
             other = upstream.take(avoid=wire.peer if wire is not None else None)

@@ -8,6 +8,8 @@ from msgspec import Meta, Struct
 
 from shared.names import MAX_BODY_BYTES
 
+WHERE = r"\Ahttp://[^/,]+(,http://[^/,]+)*\Z|\Aunix:/.+\Z"
+
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
 
 
@@ -24,10 +26,10 @@ class Settings(Struct, frozen=True):
         int, Meta(ge=0, le=65535, description="port of readiness and metrics; 0 picks a free one")
     ] = 8090
     score_url: Annotated[
-        str, Meta(pattern=r"\Ahttp://[^/]+\Z|\Aunix:/.+\Z", description="where score_service answers")
+        str, Meta(pattern=WHERE, description="where score_service answers; several URLs: with commas between")
     ] = "http://127.0.0.1:8081"
     rank_url: Annotated[
-        str, Meta(pattern=r"\Ahttp://[^/]+\Z|\Aunix:/.+\Z", description="where rank_service answers")
+        str, Meta(pattern=WHERE, description="where rank_service answers; several URLs: with commas between")
     ] = "http://127.0.0.1:8082"
     revoked_keys_file: Annotated[
         str, Meta(description="ids of revoked keys, one a line; read again when it changes; empty: none")
@@ -107,9 +109,21 @@ class Settings(Struct, frozen=True):
     max_upstream_streams: Annotated[
         int, Meta(ge=1, le=100_000, description="most streams open to one service")
     ] = 20_000
+    restart_patience_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=60_000,
+            description="how long requests wait when every process of a service has said that it stops: "
+            "others are likely to take its place; 0: 503 at once",
+        ),
+    ] = 8000
     log_level: Annotated[
         str, Meta(pattern=r"\A(DEBUG|INFO|WARNING|ERROR)\Z", description="least level logged")
     ] = "INFO"
+    leave_seconds: Annotated[
+        float, Meta(ge=0, le=60, description="how long a stopping process goes on while callers learn of it")
+    ] = 3
     drain_seconds: Annotated[
         int, Meta(ge=1, le=300, description="how long a stopping process may finish what it accepted")
     ] = 20

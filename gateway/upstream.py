@@ -1,12 +1,15 @@
 """How a service is reached: its addresses, their connections, and whose turn it is.
 
 Requests go to the address with the fewest in flight. An address that cannot be connected to is
-ejected and probed until it answers again; while no address is left, requests are refused at once.
+ejected and probed until it answers again. One that says that it is about to go gets no new requests;
+when there is no other, requests wait a while for its successor. While no address is left otherwise,
+they are refused at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections import deque
@@ -27,6 +30,7 @@ Lookup = Callable[[], Awaitable[list[Address]]]
 
 CONNECT_SECONDS = 1.0
 PROBE_SECONDS = 1.0
+LEAVING = b"HTTP/1.1 503 "
 IDLE_SECONDS = 30.0
 """An idle connection is closed well before the service would close it (75 s): a race less."""
 
@@ -63,6 +67,7 @@ class Peer:
         "ejected",
         "idle",
         "in_flight",
+        "leaving",
         "retired",
         "streams",
         "timeouts",
@@ -79,7 +84,13 @@ class Peer:
         self.connecting = 0
         self.timeouts = self.answers = 0
         self.ejected = False
+        self.leaving = False
         self.retired = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether new requests may go here."""
+        return not (self.ejected or self.leaving or self.retired)
 
     @property
     def pooled(self) -> int:
@@ -128,7 +139,7 @@ class Peer:
         self.timeouts = 0
         self.answers += 1
         self._returned(wire)
-        if self.retired:
+        if self.retired or self.leaving:
             wire.transport.close()
         elif not wire.transport.is_closing():
             self._upstream.offer(wire)
@@ -152,6 +163,14 @@ class Peer:
     def retire(self) -> None:
         """Use this address no more: its name no longer resolves to it."""
         self.retired = True
+        self._close_idle()
+
+    def leave(self) -> None:
+        """Send nothing more: the process there is about to stop, and waits for us to close."""
+        self.leaving = True
+        self._close_idle()
+
+    def _close_idle(self) -> None:
         for wire in [*self.idle]:
             wire.transport.close()
 
@@ -161,10 +180,11 @@ class Upstream:
 
     Args:
         name: what logs and metrics call it.
-        url: `http://host:port` or `unix:/path`.
+        url: `http://host:port`, several with commas between, or `unix:/path`.
         connections: most connections to one address.
         waiting: most requests waiting for a connection.
         streams: most streams to the whole service.
+        patience: seconds that requests wait for a successor when every address is leaving.
         lookup: finds the addresses; by default the system's resolver does.
     """
 
@@ -176,6 +196,7 @@ class Upstream:
         connections: int,
         waiting: int,
         streams: int,
+        patience: float = 0.0,
         lookup: Lookup | None = None,
     ) -> None:
         self.name = name
@@ -183,12 +204,15 @@ class Upstream:
         self.peers: list[Peer] = []
         self._turn = 0
         self._unix = url.removeprefix("unix:") if url.startswith("unix:") else ""
-        parts = urlsplit(url)
-        self._host, self._port = parts.hostname or "", parts.port or 80
-        self.host_line = b"host: %b\r\n" % (b"localhost" if self._unix else parts.netloc.encode())
+        parts = [urlsplit(each) for each in url.split(",")]
+        self._hosts = [(each.hostname or "", each.port or 80) for each in parts]
+        self.host_line = b"host: %b\r\n" % (b"localhost" if self._unix else parts[0].netloc.encode())
         self._max_connections = connections
         self._max_waiting = waiting
         self._max_streams = streams
+        self._patience = patience
+        self._expected_until = 0.0
+        """Until when successors of processes that left are waited for."""
         self._waiting: deque[Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self.outbox = Outbox()
@@ -207,7 +231,7 @@ class Upstream:
         Raises:
             LeaderboardError: 503, too many wait already.
         """
-        if self._least() is None:
+        if self.is_away and not self._is_expecting:
             waiter.unassigned()
             return
         streams = sum(peer.streams for peer in self.peers) if waiter.is_stream else 0
@@ -234,7 +258,7 @@ class Upstream:
         """Open as many connections as requests wait for and bounds allow."""
         while self._waiting and not self._waiting[0].is_waiting:
             self._waiting.popleft()
-        missing = len(self._waiting) - sum(peer.connecting for peer in self.peers if not peer.ejected)
+        missing = len(self._waiting) - sum(peer.connecting for peer in self.peers if peer.is_usable)
         while missing > 0:
             missing -= 1
             peer = self._least(room=self._max_connections)
@@ -254,7 +278,7 @@ class Upstream:
         best, number = None, len(self.peers)
         for n in range(number):
             peer = self.peers[(self._turn + n) % number]
-            if peer.ejected or peer is avoid or (room and peer.pooled >= room and not peer.idle):
+            if not peer.is_usable or peer is avoid or (room and peer.pooled >= room and not peer.idle):
                 continue
             if best is None or peer.in_flight + peer.connecting < best.in_flight + best.connecting:
                 best = peer
@@ -272,7 +296,10 @@ class Upstream:
         except OSError as error:
             self.eject(peer, repr(error))
         else:
-            self.offer(wire)
+            if peer.is_usable:
+                self.offer(wire)
+            else:
+                wire.transport.close()
 
     # --- who is well
 
@@ -292,7 +319,11 @@ class Upstream:
         if not peer.ejected:
             peer.ejected = True
             log.warning("ejected", extra={"upstream": self.name, "address": peer.address, "reason": reason})
-        if self._least() is None:
+        self._carry_on()
+
+    def _carry_on(self) -> None:
+        """Go on with who is left; when nobody is and nobody is expected, tell those who wait."""
+        if self.is_away and not self._is_expecting:
             waiting, self._waiting = self._waiting, deque()
             for waiter in waiting:
                 if waiter.is_waiting:
@@ -300,17 +331,35 @@ class Upstream:
         else:
             self.grow()
 
-    async def probe(self) -> None:
-        """Ask every ejected address whether it is alive, and use it again if so."""
-        ejected = [peer for peer in self.peers if peer.ejected]
-        for peer, well in zip(ejected, await asyncio.gather(*map(self._is_well, ejected)), strict=True):
-            if well:
-                peer.ejected, peer.timeouts = False, 0
-                log.warning("back", extra={"upstream": self.name, "address": peer.address})
-        if ejected:
-            self.grow()
+    @property
+    def _is_expecting(self) -> bool:
+        return asyncio.get_running_loop().time() < self._expected_until
 
-    async def _is_well(self, peer: Peer) -> bool:
+    async def probe(self) -> None:
+        """Ask every address how it is: whether it can be used again, or is about to go."""
+        peers = [*self.peers]
+        for peer, line in zip(peers, await asyncio.gather(*map(self._health, peers)), strict=True):
+            if line.startswith(b"HTTP/1.1 200 "):
+                self._is_back(peer)
+            elif line.startswith(LEAVING) and not peer.leaving:
+                peer.leave()
+                self._expected_until = asyncio.get_running_loop().time() + self._patience
+                log.warning("leaving", extra={"upstream": self.name, "address": peer.address})
+        if self.is_away and self._is_expecting:
+            # A successor may have another address; it is looked for more often than names change.
+            with contextlib.suppress(OSError, TimeoutError):
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self.resolve()
+        self._carry_on()
+
+    def _is_back(self, peer: Peer) -> None:
+        if peer.ejected or peer.leaving:
+            peer.ejected = peer.leaving = False
+            peer.timeouts = 0
+            log.warning("back", extra={"upstream": self.name, "address": peer.address})
+
+    async def _health(self, peer: Peer) -> bytes:
+        """Return the first line an address answers a probe with; nothing when it does not."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 if isinstance(peer.address, str):
@@ -319,11 +368,11 @@ class Upstream:
                     reader, writer = await asyncio.open_connection(*peer.address)
                 try:
                     writer.write(PROBE)
-                    return (await reader.readline()).startswith(b"HTTP/1.1 200 ")
+                    return await reader.readline()
                 finally:
                     writer.transport.abort()
         except (OSError, TimeoutError, ValueError):
-            return False
+            return b""
 
     # --- which addresses there are
 
@@ -345,7 +394,8 @@ class Upstream:
         if self._unix:
             return [self._unix]
         loop = asyncio.get_running_loop()
-        infos = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        asked = (loop.getaddrinfo(*host, type=socket.SOCK_STREAM) for host in self._hosts)
+        infos = [info for found in await asyncio.gather(*asked) for info in found]
         return list(dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in infos))
 
     async def trim(self) -> None:

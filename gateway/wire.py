@@ -57,6 +57,7 @@ class Wire(asyncio.Protocol):
         "_outbox",
         "_parser",
         "_parts",
+        "_skipped",
         "_status",
         "_streaming",
         "_turn",
@@ -84,7 +85,7 @@ class Wire(asyncio.Protocol):
         self._status = 0
         self._head_bytes = 0
         self._length: int | None = None
-        self._heard = self._done = self._odd = self._keep = self._streaming = False
+        self._heard = self._done = self._odd = self._keep = self._streaming = self._skipped = False
 
     # --- what the pool and the asker do
 
@@ -93,7 +94,15 @@ class Wire(asyncio.Protocol):
         assert self._asker is None, "a connection carries one request at a time"
         self._asker = asker
         self._turn = self._outbox.turn
-        self._outbox.put(self.transport, data)
+        self._outbox.put(self.transport, data, self._skip)
+
+    def _skip(self) -> None:
+        self._skipped = True
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether not one byte of the request in flight was given to the system, nor will be."""
+        return self._skipped or (self._turn == self._outbox.turn and self.transport.is_closing())
 
     def abandon(self) -> None:
         """Give up the request in flight, and the connection with it."""
@@ -172,10 +181,10 @@ class Wire(asyncio.Protocol):
 
     def _lose(self) -> None:
         asker, self._asker = self._asker, None
-        if asker is not None:
-            asker.lost(odd=self._odd or self._heard)
         if not self.transport.is_closing():
             self.transport.abort()
+        if asker is not None:
+            asker.lost(odd=self._odd or self._heard)
 
     # --- httptools
 

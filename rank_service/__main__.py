@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 
 import uvicorn
 
 from rank_service.app import App
 from rank_service.settings import Settings
-from shared import logs
-from shared.http import configured, serve
+from shared import http, logs
 from shared.settings import SettingsError, load
 
 
-class Server(uvicorn.Server):
+class Server(http.Server):
     """A server that ends event streams before it waits for what is under way."""
 
-    def __init__(self, config: uvicorn.Config, app: App) -> None:
-        super().__init__(config)
+    def __init__(self, config: uvicorn.Config, app: App, *, leave_seconds: float) -> None:
+        super().__init__(config, leave_seconds=leave_seconds)
         self._app = app
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop serving."""
+    async def leave(self) -> None:
+        """End the streams there are; readers come again, elsewhere."""
         self._app.end_streams()
-        await super().shutdown(sockets)
 
 
 def main() -> int:
@@ -37,10 +34,10 @@ def main() -> int:
         return 2
     logs.configure("rank_service", settings.log_level)
     app = App(settings)
-    config = configured(
+    config = http.configured(
         app, host=settings.rank_host, port=settings.rank_port, drain_seconds=settings.drain_seconds
     )
-    return serve(Server(config, app))
+    return http.serve(Server(config, app, leave_seconds=settings.leave_seconds))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ Find = Callable[[], Coroutine[Any, Any, View]]
 class Listener:
     """One open stream: what it sends through, and whom it watches."""
 
-    __slots__ = ("seen", "send", "task", "user_id")
+    __slots__ = ("ended", "seen", "send", "task", "user_id")
 
     def __init__(self, send: Send, user_id: str, seen: bytes) -> None:
         self.send = send
@@ -55,14 +55,18 @@ class Listener:
         self.seen = seen
         """The id of the last page the reader has, from `Last-Event-ID`."""
         self.task = asyncio.current_task()
+        self.ended = False
 
     def offer(self, data: bytes, *, more: bool = True) -> bool:
         """Send without waiting; False when it would have to wait: the reader is too slow."""
+        if self.ended:
+            return True  # what is told after the end, as while joining, is for nobody
         message: Message = {"type": "http.response.body", "body": data, "more_body": more}
         sending: Any = self.send(message)
         try:
             sending.send(None)
         except StopIteration:
+            self.ended = not more
             return True
         sending.close()
         return False
@@ -211,7 +215,6 @@ class Live:
         self._open = 0
         self._channels: dict[ChannelKey, Channel] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ending = False
 
     @property
     def open(self) -> int:
@@ -220,7 +223,7 @@ class Live:
 
     def check(self) -> None:
         """Raise `overloaded` when there is no room for another stream."""
-        if self._ending or self._open >= self._most:
+        if self._open >= self._most:
             raise LeaderboardError("overloaded", "too many streams are open", retry_after=5)
 
     async def serve(
@@ -262,8 +265,7 @@ class Live:
             channel.notice(())
 
     def end(self) -> None:
-        """End every stream, for a shutdown; no new one is opened."""
-        self._ending = True
+        """End every stream there is: the process is about to stop."""
         for channel in self._channels.values():
             channel.end()
 

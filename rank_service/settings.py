@@ -62,6 +62,9 @@ class Settings(Struct, frozen=True):
     profile_ttl_ms: Annotated[
         int, Meta(ge=1_000, le=86_400_000, description="a cached profile lives this long: bounds memory")
     ] = 300_000
+    leave_seconds: Annotated[
+        float, Meta(ge=0, le=60, description="how long a stopping process goes on while callers learn of it")
+    ] = 3
     drain_seconds: Annotated[
         int, Meta(ge=0, le=300, description="requests under way may take this long at shutdown")
     ] = 10

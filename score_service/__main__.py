@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-import uvicorn
-
 from score_service.app import App
 from score_service.settings import Settings
 from shared import logs
-from shared.http import configured, serve
+from shared.http import Server, configured, serve
 from shared.settings import SettingsError, load
 
 
@@ -28,7 +26,7 @@ def main() -> int:
         port=settings.score_port,
         drain_seconds=settings.drain_seconds,
     )
-    return serve(uvicorn.Server(config))
+    return serve(Server(config, leave_seconds=settings.leave_seconds))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,9 @@ class Settings(Struct, frozen=True):
     rank_history_days: Annotated[
         int, Meta(ge=0, le=400, description="daily ranks kept for charts, for so many days; 0 takes none")
     ] = 90
+    leave_seconds: Annotated[
+        float, Meta(ge=0, le=60, description="how long a stopping process goes on while callers learn of it")
+    ] = 3
     drain_seconds: Annotated[
         int, Meta(ge=1, le=300, description="how long a stopping process may finish what it accepted")
     ] = 20

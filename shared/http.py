@@ -8,15 +8,34 @@ event loop leaves together at its end.
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.server import ServerState
 
-from shared.direct import DirectProtocol
+from shared.asgi import Call, Endpoint, Reply
+from shared.direct import Direct, DirectProtocol
+from shared.supervise import repeated
 
 STARTUP_FAILURE = 3
 """The exit status of a server that did not start; uvicorn's own."""
+
+LEAVE_LEAST = 1.0
+"""Seconds for which a server that is about to go still serves, if anyone is connected: gateways
+look at `/healthz` four times a second."""
+
+LEAVE_TICK = 0.1
+
+HEALTH = frozenset({b"/healthz", b"/readyz"})
+
+
+async def _leaving(_: Call) -> Reply:
+    return Reply(503, b'{"status":"leaving"}')
+
+
+LEAVING = Direct(Endpoint(_leaving), {}, b"")
 
 
 class GatheringTransport:
@@ -69,6 +88,56 @@ class Protocol(DirectProtocol):
     def write_whole(self, answer: bytes) -> None:
         """Write an answer that has no second part to wait for."""
         self._gathering.write_now(answer)
+
+    def on_headers_complete(self) -> None:
+        """Answer; in a server that is about to go, tell the caller not to come again."""
+        is_leaving = getattr(self.server_state, "leaving", False)
+        if is_leaving and self.url in HEALTH:
+            self._begin(LEAVING)
+        else:
+            super().on_headers_complete()
+        if is_leaving:
+            self.cycle.keep_alive = False
+
+
+class State(ServerState):
+    """What connections know of their server."""
+
+    leaving = False
+
+
+class Server(uvicorn.Server):
+    """A server that can be replaced without one failed request.
+
+    Told to stop, it goes on serving while callers learn of it: `/healthz` and `/readyz` say so, and every
+    answer closes its connection. Gateways then send nothing more and close what is idle, so no request
+    crosses a close on its way; only then, or after `leave_seconds`, the port is closed.
+    """
+
+    def __init__(self, config: uvicorn.Config, *, leave_seconds: float) -> None:
+        super().__init__(config)
+        self.server_state = State()
+        self._leave_seconds = leave_seconds
+
+    async def leave(self) -> None:
+        """End what would not end by itself; called again and again from the signal on."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving."""
+        self.server_state.leaving = True  # type: ignore[attr-defined]
+        async with repeated("leave", self.leave, every=LEAVE_TICK):
+            await self._stay()
+            await super().shutdown(sockets)
+
+    async def _stay(self) -> None:
+        began = asyncio.get_running_loop().time()
+        least = min(LEAVE_LEAST, self._leave_seconds) if self.server_state.connections else 0.0
+        stayed = 0.0
+        while stayed < self._leave_seconds and not self.force_exit:
+            if stayed >= least and not self.server_state.connections:
+                return
+            await asyncio.sleep(LEAVE_TICK)
+            stayed = asyncio.get_running_loop().time() - began
 
 
 def configured(app: ASGIApp, *, host: str, port: int, drain_seconds: int) -> uvicorn.Config:

@@ -39,6 +39,7 @@ class Service:
         self.closed = 0
         self.connections = 0
         self.answer: Answer = answer_ok
+        self.health = OK
         self._wanted = port
         self.loop = asyncio.new_event_loop()
         self._started = threading.Event()
@@ -72,7 +73,8 @@ class Service:
             while True:
                 request = await read_request(reader)
                 if b" /healthz " in request[:20]:
-                    writer.write(OK)
+                    self.connections -= 1
+                    writer.write(self.health)
                     return
                 self.seen.append(request)
                 await self._answer_unless_gone(request, reader, writer)
@@ -230,6 +232,7 @@ def running_gateway(folder: Path, **settings: str) -> Iterator[Gateway]:
         "GATEWAY_INTERNAL_PORT": str(internal),
         "SCORE_URL": f"http://127.0.0.1:{dead}",
         "RANK_URL": f"http://127.0.0.1:{dead}",
+        "LEAVE_SECONDS": "0",
         **settings,
     }
     with (folder / "log").open("wb") as log, (folder / "out").open("wb") as out:

@@ -50,7 +50,9 @@ class Load:
 @asynccontextmanager
 async def gateway(folder: Path, rank: Upstream) -> AsyncIterator[httpx.AsyncClient]:
     """Run a gateway in this process, so that the test can be its name service."""
-    write_jwks(folder / "jwks.json", [SigningKey.generate().public])
+    signer = SigningKey.generate()
+    write_jwks(folder / "jwks.json", [signer.public])
+    key = signer.mint("submit", key_id="test", unlimited=True)
     settings = Settings(jwks_file=str(folder / "jwks.json"), public_games=("demo",), address_rate=0)
     running = Gateway(settings, Keyring(folder / "jwks.json", None), {"rank": rank, "score": rank})
     state = ServerState()
@@ -58,7 +60,8 @@ async def gateway(folder: Path, rank: Upstream) -> AsyncIterator[httpx.AsyncClie
         lambda: Door(server_state=state, app_state={"gateway": running}), "127.0.0.1", 0
     )
     port = server.sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+    headers = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=20) as client:
         yield client
     server.close()
     await rank.close()

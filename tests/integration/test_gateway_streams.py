@@ -250,5 +250,6 @@ def test_streams_end_when_the_gateway_stops(
         with listen(gateway) as client:
             heard(client)
             gateway.process.terminate()
+            assert client.exactly(5) == b"0\r\n\r\n"
             assert client.is_closed()
         assert gateway.process.wait(3) is not None
