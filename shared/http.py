@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from shared.asgi import Call, Endpoint, Reply
-from shared.direct import Direct, DirectProtocol
+from shared.direct import Direct, DirectProtocol, Turn
 from shared.supervise import repeated
 
 STARTUP_FAILURE = 3
@@ -92,8 +92,12 @@ class Protocol(DirectProtocol):
     def on_headers_complete(self) -> None:
         """Answer; in a server that is about to go, tell the caller not to come again."""
         is_leaving = getattr(self.server_state, "leaving", False)
-        if is_leaving and self.url in HEALTH:
-            self._begin(LEAVING)
+        before: Any = self.cycle
+        is_idle = before is None or before.response_complete
+        if is_leaving and is_idle and self.url in HEALTH:
+            turn = Turn()
+            self.cycle = turn  # type: ignore[assignment]
+            self._begin(turn, LEAVING)
         else:
             super().on_headers_complete()
         if is_leaving:
