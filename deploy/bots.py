@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -66,6 +67,22 @@ def rhythm(bots: list[Bot], hour: float) -> float:
     some = bots[:: max(1, len(bots) // 200)]
     mean = sum(bot.eagerness(each) for bot in some for each in range(24)) / (24 * len(some))
     return sum(bot.eagerness(hour) for bot in some) / (len(some) * mean)
+
+
+def hour_of(moment: datetime) -> float:
+    """Return the hour of the day, with its fraction."""
+    return moment.hour + moment.minute / 60
+
+
+def past(
+    bots: list[Bot], until: datetime, span: timedelta, count: int, rng: Random
+) -> list[tuple[datetime, list[Bot]]]:
+    """Return moments and players of matches in the time before `until`, more in busy hours, oldest first."""
+    moments = [until - span * (n / 48) for n in range(48)]
+    weights = [rhythm(bots, hour_of(moment)) for moment in moments]
+    chosen = rng.choices(moments, weights, k=count)
+    times = sorted(max(until - span, moment - rng.random() * span / 48) for moment in chosen)
+    return [(moment, match(bots, hour_of(moment), rng)) for moment in times]
 
 
 def match(bots: list[Bot], hour: float, rng: Random) -> list[Bot]:

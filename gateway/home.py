@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from html import escape
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 import orjson
 
@@ -19,7 +19,7 @@ from gateway.request import Request
 from gateway.wire import Headers
 from shared.asgi import Reply
 from shared.errors import LeaderboardError
-from shared.names import SLUG_PATTERN
+from shared.names import SLUG_PATTERN, is_user_id
 
 if TYPE_CHECKING:
     from gateway.door import Door
@@ -31,7 +31,13 @@ PAGE_SIZE = 25
 MAX_OFFSET = 1_000_000_000
 HUES = 12
 
-MODULES = ("api", "board", "charts", "dom", "header", "live", "me", "player", "rows", "side")
+AROUND = 12
+"""Places on each side of a player; `gateway/web/board.js` shows as many."""
+
+MODULES = (
+    "api", "board", "charts", "client", "dom", "head", "header", "live", "me", "paging", "player", "rows",
+    "side", "tables",
+)  # fmt: skip
 """What the page's script imports."""
 
 is_slug = re.compile(SLUG_PATTERN).fullmatch
@@ -48,13 +54,19 @@ class Wanted:
         self.board = board if is_slug(board) else "global"
         self.season = season if is_season(season) else "current"
         self.offset = min(int(offset), MAX_OFFSET) if offset.isdecimal() and len(offset) < 12 else 0
+        around = given.get("around", "")
+        self.around = around if is_user_id(around) else ""
         self.is_public = self.game in games and "player" not in given
 
     @property
     def target(self) -> bytes:
         """The call of the API whose answer is shown."""
+        path = f"/v1/games/{self.game}/leaderboards/{self.board}"
+        if self.around:
+            query = urlencode({"radius": AROUND, "season": self.season})
+            return f"{path}/users/{quote(self.around)}/around?{query}".encode()
         query = urlencode({"limit": PAGE_SIZE, "offset": self.offset, "season": self.season})
-        return f"/v1/games/{self.game}/leaderboards/{self.board}/top?{query}".encode()
+        return f"{path}/top?{query}".encode()
 
     def link(self, offset: int, text: str) -> str:
         """Return a link to another page of the same standings."""
@@ -79,6 +91,7 @@ class Home:
         entries = top["entries"] if top else []
         filled = {
             "title": f"{wanted.board} · {wanted.game}" if wanted.is_public else "Leaderboard",
+            "game": escape(wanted.game) if wanted.is_public else "",
             "heading": wanted.board if wanted.is_public else "Leaderboard",
             "facts": f"{top['total']:,} players · as of {top['as_of'][11:19]} UTC" if top else "",
             "rows": "\n".join(_row(wanted, entry) for entry in entries),
@@ -132,6 +145,8 @@ def _why_empty(wanted: Wanted, top: dict[str, Any] | None) -> str:
 
 
 def _pages(wanted: Wanted, top: dict[str, Any]) -> str:
+    if wanted.around:
+        return wanted.link(0, "Top")
     before = wanted.link(wanted.offset - PAGE_SIZE, "Previous") if wanted.offset else ""
     last = wanted.offset + len(top["entries"])
     after = wanted.link(last, "Next") if last < top["total"] and top["entries"] else ""

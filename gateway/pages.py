@@ -83,7 +83,8 @@ def _docs() -> str:
     for path, calls in described["paths"].items():
         parts += [_call(method.upper(), path, call) for method, call in calls.items()]
     schemas = (
-        f"<details><summary><code>{escape(name)}</code></summary><pre>{_shown(schema)}</pre></details>"
+        f'<details id="type-{escape(name)}"><summary><code>{escape(name)}</code></summary>'
+        f'<pre tabindex="0">{_shown(schema)}</pre></details>'
         for name, schema in described["components"]["schemas"].items()
     )
     shell = read("docs.html").replace("{{schemas}}", "\n".join(schemas))
@@ -103,16 +104,27 @@ def _call(method: str, path: str, call: dict[str, Any]) -> str:
     return (
         f'<details class="call"><summary><span class="chip {method.lower()}">{method}</span> '
         f'<code>{escape(path)}</code> <span class="soft">{escape(call["summary"])}</span></summary>'
-        f"<p>{escape(call['description']).replace('`', '')}</p>{table}{body}{answer}</details>"
+        f"<p>{escape(call['description']).replace('`', '')}</p>{table}{body}{answer}"
+        f'<pre tabindex="0">{escape(_curl(method, path, call))}</pre></details>'
     )
+
+
+def _curl(method: str, path: str, call: dict[str, Any]) -> str:
+    """Write the call for a terminal; what is in braces is the reader's to fill in."""
+    verb = "" if method == "GET" else f" -X {method}"
+    body = " -H 'Content-Type: application/json' -d @body.json" if "requestBody" in call else ""
+    wanted = [each["name"] for each in call["parameters"] if each["in"] == "query" and each["required"]]
+    query = "?" + "&".join(f"{name}={{{name}}}" for name in wanted) if wanted else ""
+    return f'curl{verb} -H "Authorization: Bearer $KEY"{body} "$GATEWAY_URL{path}{query}"'
 
 
 def _content(title: str, held: dict[str, Any] | None) -> str:
     if not held:
         return ""
     kind, content = next(iter(held["content"].items()))
-    name = content["schema"].get("$ref", "").rpartition("/")[2] or content["schema"].get("type", "")
-    return f"<p><strong>{title}</strong>: <code>{escape(name)}</code> as <code>{escape(kind)}</code></p>"
+    known = escape(content["schema"].get("$ref", "").rpartition("/")[2])
+    name = f'<a href="#type-{known}">{known}</a>' if known else escape(content["schema"].get("type", ""))
+    return f"<p><strong>{title}</strong>: <code>{name}</code> as <code>{escape(kind)}</code></p>"
 
 
 def _shown(value: Any, option: int | None = orjson.OPT_INDENT_2) -> str:

@@ -1,60 +1,40 @@
-// The API as this page calls it. The key lives in this variable and nowhere else: not in storage, not in the address.
+// The API as this page calls it: client.js, with the key held here. The key lives in this variable and nowhere
+// else: not in storage, not in the address.
 
+import { Leaderboard } from "./client.js";
 import { el } from "./dom.js";
+
+export { boardPath, gamePath, userPath } from "./client.js";
 
 let key = "";
 const listeners = new Set();
+
+/** A client with the key of the moment. A page has someone looking at it: it gives up sooner than a game would. */
+export const client = (options) => new Leaderboard("", { key, attempts: 3, ...options });
+export let api = client();
 
 export const hasKey = () => key !== "";
 export const onKey = (run) => listeners.add(run);
 export function setKey(value) {
   key = value.trim();
+  api = client();
   for (const run of listeners) run();
 }
 
-export class Problem extends Error {
-  constructor(status, body) {
-    const fields = (body.errors ?? []).map((each) => `${each.path}: ${each.message}`).join("; ");
-    super([body.detail ?? `the answer was ${status}`, fields].filter(Boolean).join(" — "));
-    this.status = status;
-    this.code = body.code ?? "";
-  }
-}
+export const call = (method, path, body) => api.call(method, path, body);
+export const get = (path) => api.call("GET", path);
 
-export const headers = (more = {}) => (key ? { authorization: `Bearer ${key}`, ...more } : more);
-
-export async function call(method, path, body, options = {}) {
-  const given = body === undefined ? {} : { "content-type": "application/json" };
-  let reply;
-  try {
-    reply = await fetch(path, {
-      method,
-      headers: headers({ ...given, ...options.headers }),
-      body: body === undefined ? undefined : JSON.stringify(body),
-      signal: options.signal ?? AbortSignal.timeout(15000),
-      cache: "no-store",
-    });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, { detail: "The server cannot be reached.", code: "offline" });
-  }
-  if (reply.status === 304) return null;
-  const text = await reply.text();
-  const isJson = (reply.headers.get("content-type") ?? "").includes("json");
-  const answer = isJson && text ? JSON.parse(text) : {};
-  if (!reply.ok) throw new Problem(reply.status, answer);
-  if (options.full) return { answer, etag: reply.headers.get("etag"), status: reply.status };
-  return answer;
-}
-
-export const get = (path, options) => call("GET", path, undefined, options);
+/** A path with a query of what has a value. */
+export const at = (path, query) => {
+  const given = new URLSearchParams(Object.entries(query).filter(([, value]) => value));
+  return given.size ? `${path}?${given}` : path;
+};
 
 /** The whole of a list that comes in pages, at most 50 of them. */
 export async function every(path, name) {
   const all = [];
-  let cursor = null;
-  for (let page = 0; page < 50; page += 1) {
-    const found = await get(cursor ? `${path}?cursor=${encodeURIComponent(cursor)}` : path);
+  for (let page = 0, cursor = ""; page < 50; page += 1) {
+    const found = await get(at(path, { cursor }));
     all.push(...found[name]);
     cursor = found.next_cursor;
     if (!cursor) break;
@@ -62,7 +42,7 @@ export async function every(path, name) {
   return all;
 }
 
-/** Ask for what this server may not have yet; undefined when it has not. */
+/** Ask for what may not be there; undefined when it is not. */
 export async function maybe(promise) {
   try {
     return await promise;
@@ -71,10 +51,6 @@ export async function maybe(promise) {
     throw error;
   }
 }
-
-export const gamePath = (game) => `/v1/games/${encodeURIComponent(game)}`;
-export const boardPath = (game, board) => `${gamePath(game)}/leaderboards/${encodeURIComponent(board)}`;
-export const userPath = (game, user) => `${gamePath(game)}/users/${encodeURIComponent(user)}`;
 
 /** The calls behind what is shown, for a terminal. */
 export function curl(...calls) {

@@ -1,22 +1,26 @@
 // The standings of one leaderboard: a page of them, live, with what surrounds it.
 
-import { boardPath, gamePath, get, maybe } from "./api.js";
-import { $, clock, el, left, link, moment, nameOf, number, percent } from "./dom.js";
+import { api, at, boardPath, gamePath, get, maybe } from "./api.js";
+import { $, el, link, nameOf, number, percent, risen } from "./dom.js";
+import { Head } from "./head.js";
 import { askKey, shine } from "./header.js";
 import { Live } from "./live.js";
 import { myself } from "./me.js";
+import { Paging } from "./paging.js";
 import { Rows } from "./rows.js";
 import { Side } from "./side.js";
 
 const SIZE = 25; // places on a page, as many as the gateway writes
-const RULES = { sum: "points add up", best: "best result counts", latest: "latest result counts", count: "sessions played" };
-const TIES = { competition: "", dense: "no gaps after ties", first: "first to a score is ahead" };
+const AROUND = 12; // places on each side of a player
+const LOOK = 10_000; // milliseconds between two looks at a page that has no stream of its own
 
 const rows = new Rows($("rows"));
 
 export class Board {
   constructor(where, games, go) {
     Object.assign(this, { where, games, go, stopped: false, me: myself(where.game), sayAt: 0 });
+    this.head = new Head(this);
+    this.paging = new Paging(this, SIZE);
     this.run().catch((error) => this.fail(error));
   }
 
@@ -24,7 +28,8 @@ export class Board {
     this.stopped = true;
     this.live?.stop();
     this.side?.stop();
-    clearInterval(this.ticker);
+    this.head.stop();
+    clearInterval(this.looker);
     clearTimeout(this.later);
   }
 
@@ -35,122 +40,102 @@ export class Board {
     if (rows.key && rows.key !== this.key()) rows.forget();
     if (same && !$("rows").children.length) rows.waiting();
     const { leaderboards } = await get(`${gamePath(game)}/leaderboards`);
-    if (this.stopped) return;
-    this.boards = leaderboards;
+    if (this.stopped) return undefined;
     const named = (name) => leaderboards.find((each) => each.leaderboard === name);
     this.board = this.where.board ? named(this.where.board) : named("global") ?? leaderboards[0];
     if (!this.board) return this.fail({ message: leaderboards.length ? `There is no leaderboard ${this.where.board} here.` : "This game has no leaderboard yet." });
     this.where.board = this.board.leaderboard;
     rows.key = this.key();
     this.path = boardPath(game, this.where.board);
-    this.head();
+    this.head.open(this.board, leaderboards);
     this.side = new Side(this);
-    this.seasons();
-    this.begin();
-    this.ticker = setInterval(() => this.tick(), 1000);
+    return this.begin();
   }
 
   key() {
     return [this.where.game, this.where.board, this.where.season].join("/");
   }
 
-  top(offset = this.where.offset) {
-    return `${this.path}/top?limit=${SIZE}&offset=${offset}&season=${encodeURIComponent(this.where.season)}`;
+  /** The call that answers what is shown. */
+  page() {
+    const { around, offset, season } = this.where;
+    if (around) return at(`${this.path}/users/${encodeURIComponent(around)}/around`, { radius: AROUND, season });
+    return at(`${this.path}/top`, { limit: SIZE, offset, season });
   }
 
   begin() {
-    const { offset, season } = this.where;
+    const { game, board, offset, season, around } = this.where;
+    const first = !offset && !around;
+    if (this.me) this.askMine();
     if (season !== "current") {
       shine("sealed");
       return this.fetch();
     }
-    if (offset) this.fetch();
-    // Other pages than the first have no stream of their own: the top's changes tell when to look again.
-    const query = new URLSearchParams({ limit: offset ? 1 : SIZE, ...(this.me && { user_id: this.me }) });
-    this.live = new Live({ stream: `${this.path}/stream?${query}`, poll: this.top() }, {
+    if (!first) {
+      this.fetch();
+      this.looker = setInterval(() => this.soon(), LOOK);
+    }
+    // Other pages than the first have no stream of their own: the top's changes, and one's own, tell when to look.
+    this.live = new Live({ game, board, limit: SIZE, user_id: this.me, poll: this.page() }, {
       state: (state) => shine(state),
-      event: (name, data) => this.event(name, data),
+      event: (name, data) => this.event(name, data, first),
     });
     return undefined;
   }
 
-  event(name, data) {
+  event(name, data, first) {
     if (name === "entry") this.mine(data);
-    else if (name === "season") location.reload();
-    else if (!this.where.offset || data.entries.length > 1) this.show(data);
-    else this.soon();
+    if (name === "season") this.newSeason();
+    if (first && name !== "entry") this.show(data);
+    else if (!first) this.soon();
+  }
+
+  newSeason() {
+    rows.forget();
+    $("mine").hidden = true;
+    $("say").textContent = "A new season has begun";
+    this.head.seasons();
   }
 
   soon() {
     if (this.later) return;
-    this.later = setTimeout(() => { this.later = 0; this.fetch(); }, 2000);
+    this.later = setTimeout(() => { this.later = 0; this.fetch(); }, 1000);
   }
 
   async fetch() {
     try {
-      const data = await get(this.top());
+      const data = await get(this.page());
       if (!this.stopped) this.show(data);
-      if (!this.stopped && this.me && !this.live) this.askMine();
     } catch (error) {
       if (!this.stopped && !this.data) this.fail(error);
     }
   }
 
   async askMine() {
-    const data = await maybe(get(`${this.path}/users/${this.me}?season=${encodeURIComponent(this.where.season)}`));
-    if (data && !this.stopped) this.mine(data);
-  }
-
-  head() {
-    const { game, season } = this.where;
-    const title = this.board.title || this.board.leaderboard;
-    $("title").textContent = title;
-    document.title = `${title} · ${game}`;
-    $("caption").textContent = `Standings of ${title}, best first`;
-    const chosen = (name) => (event) => this.go(link({ ...this.where, offset: 0, season: "", [name]: event.target.value }));
-    const option = (value, text, at) => el("option", { value, selected: value === at }, text);
-    const games = [...new Set([...this.games, game])];
-    this.season = el("select", { id: "season", onchange: chosen("season") }, option("current", "Current season", season), option("previous", "Previous season", season));
-    this.seasonLabel = el("label", { hidden: true }, "Season", this.season);
-    $("pick").replaceChildren(
-      el("label", {}, "Game", el("select", { id: "game", onchange: (event) => this.otherGame(event.target) }, games.map((each) => option(each, each, game)), option("", "Another game…"))),
-      el("label", {}, "Leaderboard", el("select", { id: "board", onchange: chosen("board") }, this.boards.map((each) => option(each.leaderboard, each.title || each.leaderboard, this.where.board)))),
-      this.seasonLabel);
-  }
-
-  otherGame(select) {
-    if (select.value) return this.go(link({ game: select.value }));
-    select.value = this.where.game;
-    const input = el("input", { pattern: "[a-z0-9][a-z0-9_\\-]{0,63}", required: true, autocomplete: "off", id: "other-game" });
-    const box = el("dialog", { "aria-labelledby": "other-title" }, el("form", { method: "dialog", class: "stack", onsubmit: () => { if (input.value) this.go(link({ game: input.value })); } },
-      el("h2", { id: "other-title" }, "Another game"), el("label", {}, "Its id", input),
-      el("div", { class: "row" }, el("button", { class: "main" }, "Open"), el("button", { type: "button", class: "plain", onclick: () => box.close() }, "Cancel"))));
-    box.addEventListener("close", () => box.remove());
-    document.body.append(box);
-    return box.showModal();
-  }
-
-  async seasons() {
-    const found = await maybe(get(`${this.path}/seasons`)).catch(() => undefined);
-    const seasons = found?.seasons ?? [];
-    if (this.stopped || seasons.length < 2) return;
-    const { season } = this.where;
-    const past = seasons.filter((each) => each.status !== "open").map((each) => el("option", { value: each.id, selected: each.id === season }, `${moment(each.starts_at)} (${number(each.total)})`));
-    this.season.replaceChildren(el("option", { value: "current", selected: season === "current" }, "Current season"), ...past);
-    if (season === "previous" && past[0]) past[0].selected = true;
-    this.seasonLabel.hidden = false;
+    const { game, board, season } = this.where;
+    const data = await maybe(api.entry(game, board, this.me, { season })).catch(() => undefined);
+    if (!data || this.stopped) return;
+    const { rank, rank_change: change } = data.entry;
+    this.yesterday = change === null ? undefined : rank + change;
+    this.mine(data);
   }
 
   show(data) {
     const glide = Boolean(this.data);
     this.data = data;
-    this.as_of = data.as_of;
     $("state").hidden = data.entries.length > 0;
     if (!data.entries.length) this.empty(data);
-    rows.show(data.entries, { game: this.where.game, me: this.me, glide });
-    this.facts();
-    this.pages();
+    this.scale(Math.max(0, ...data.entries.map((entry) => entry.score)));
+    rows.show(data.entries, { game: this.where.game, me: this.me, marked: this.where.around, glide });
+    this.head.facts(data, this.board);
+    this.paging.show(data);
     this.side?.see(data);
+  }
+
+  /** Bars in the rows are as long as their score is great, compared with the greatest. */
+  scale(score) {
+    const bars = this.board.order === "desc" && this.board.min_score >= 0;
+    rows.most = bars ? Math.max(rows.most ?? 0, score) : 0;
   }
 
   empty(data) {
@@ -159,65 +144,21 @@ export class Board {
     $("state").replaceChildren(
       el("strong", {}, beyond ? "Nobody is ranked this low" : "Nobody is here yet"),
       el("span", {}, beyond ? `There are ${number(data.total)} players.` : "The first result that counts opens the standings. Try it: submit one."),
-      beyond && el("a", { class: "button", href: link({ ...this.where, offset: 0 }), "data-go": true }, "Back to the top"));
-  }
-
-  facts() {
-    const { data, board } = this;
-    const rule = [board.order === "asc" ? "lowest wins" : "highest wins", RULES[board.operator], TIES[board.ties]].filter(Boolean).join(" · ");
-    this.countdown ??= el("span", { class: "count" });
-    this.time ??= el("span", { id: "as-of" });
-    this.time.textContent = `as of ${clock(this.as_of)}`;
-    this.time.title = `${this.as_of}, from the ${data.source}`;
-    const sealed = data.source === "sealed" || data.season.status === "sealed";
-    $("facts").replaceChildren(el("span", {}, `${number(data.total)} ${data.total === 1 ? "player" : "players"}`), el("span", {}, rule),
-      sealed ? el("span", { class: "chip" }, "final standings") : this.time, this.countdown);
-    this.tick();
-  }
-
-  tick() {
-    const end = this.data?.season.ends_at;
-    if (!end || !this.countdown) return;
-    const ms = new Date(end) - Date.now();
-    this.countdown.textContent = this.data.season.status === "open" && ms > 0 ? `ends in ${left(ms)}` : `ended ${moment(end)}`;
-  }
-
-  pages() {
-    const { offset } = this.where;
-    const { total, entries } = this.data;
-    const to = (at, text) => el("a", { class: "button", href: link({ ...this.where, offset: Math.max(0, at) }), "data-go": true }, text);
-    const last = offset + entries.length;
-    if (this.pagesAt === `${offset} ${last} ${last < total}`) {
-      this.range.textContent = this.rangeText();
-      return;
-    }
-    this.pagesAt = `${offset} ${last} ${last < total}`;
-    const rank = el("input", { type: "number", min: 1, max: 1_000_000_001, required: true, id: "rank-input", inputmode: "numeric" });
-    const jump = (event) => { event.preventDefault(); this.go(link({ ...this.where, offset: Math.max(0, Number(rank.value) - 1) })); };
-    this.range = el("span", { id: "range" }, this.rangeText());
-    $("pages").replaceChildren(...[offset > 0 && to(0, "Top"), offset > 0 && to(offset - SIZE, "Previous"), this.range, last < total && entries.length > 0 && to(last, "Next"),
-      el("form", { onsubmit: jump }, el("label", { class: "sr", for: "rank-input" }, "Go to place"), rank, el("button", {}, "Go to place"))].filter(Boolean));
-  }
-
-  rangeText() {
-    const { total, entries } = this.data;
-    const from = this.where.offset;
-    return entries.length ? `${number(from + 1)}–${number(from + entries.length)} of ${number(total)}` : "";
+      beyond ? el("a", { class: "button", href: link({ ...this.where, offset: 0 }), "data-go": true }, "Back to the top") : "");
   }
 
   mine(data) {
     const { entry } = data;
     if (!entry) return;
-    this.entry = entry;
     const moved = data.previous_rank && data.previous_rank !== entry.rank;
-    const at = Math.max(0, entry.rank - 1 - 12);
+    const share = entry.percentile === undefined ? "" : `top ${percent(100 - entry.percentile + 100 / data.total)}`;
+    const tied = entry.ties > 1 ? `${number(entry.ties)} tied` : "";
     $("mine").hidden = false;
     $("mine").replaceChildren(
-      el("span", { class: "chip" }, "You"),
-      el("span", { class: "big" }, `#${number(entry.rank)}`, entry.ties > 1 ? ` (shared by ${number(entry.ties)})` : ""),
-      el("span", {}, el("bdi", {}, nameOf(entry))), el("span", {}, number(entry.score)),
-      entry.percentile !== undefined && el("span", { class: "soft small" }, `top ${percent(100 - entry.percentile + 100 / data.total)}`),
-      el("span", { class: "row" }, el("a", { class: "button", href: link({ ...this.where, offset: at }), "data-go": true }, "Around me")));
+      el("span", { class: "big" }, el("small", {}, "You"), `#${number(entry.rank)}`),
+      el("span", { class: "names" }, el("bdi", {}, nameOf(entry)), el("small", {}, [share, `${number(entry.score)} points`, tied].filter(Boolean).join(" · "))),
+      risen(this.yesterday === undefined ? 0 : this.yesterday - entry.rank, "since yesterday"),
+      el("a", { class: "button", href: link({ ...this.where, offset: 0, around: entry.user_id }), "data-go": true }, "Around me"));
     this.side?.here(entry.score);
     if (moved && Date.now() - this.sayAt > 10_000) {
       this.sayAt = Date.now();
@@ -229,19 +170,20 @@ export class Board {
     if (this.stopped) return;
     this.failed = true;
     rows.clear();
-    $("pages").replaceChildren();
-    $("facts").replaceChildren();
+    for (const id of ["pages", "facts", "pick", "side"]) $(id).replaceChildren();
     $("mine").hidden = true;
     const locked = ["unauthorized", "forbidden"].includes(error.code);
+    const building = error.code === "leaderboard_building";
     $("state").hidden = false;
-    if (locked) $("title").textContent = this.where.game || "Leaderboard";
-    $("state").replaceChildren(
-      el("strong", {}, locked ? "This game is not public" : error.code === "leaderboard_building" ? "This leaderboard is being built" : "Nothing to show"),
+    if (locked || !this.board) { $("title").textContent = this.where.game || "Leaderboard"; $("game-name").textContent = ""; }
+    $("state").replaceChildren(...[
+      el("strong", {}, locked ? "This game is not public" : building ? "This leaderboard is being built" : "Nothing to show"),
       el("span", {}, error.message),
+      building && el("progress", { "aria-label": "How much of it is built", max: 1, value: this.board?.progress }),
       el("span", { class: "row" }, locked && el("button", { class: "main", type: "button", onclick: () => askKey() }, "Use a key"),
         !locked && el("button", { type: "button", onclick: () => this.go(location.href) }, "Try again"),
-        el("button", { type: "button", class: "plain", onclick: () => this.otherGame({ value: "" }) }, "Another game")));
+        el("button", { type: "button", class: "plain", onclick: () => this.head.otherGame() }, "Another game"))].filter(Boolean));
     if (error.code === "offline") shine("offline");
-    if (["offline", "leaderboard_building"].includes(error.code)) this.later = setTimeout(() => this.go(location.href), 3000);
+    if (error.code === "offline" || building) this.later = setTimeout(() => this.go(location.href), 3000);
   }
 }

@@ -10,6 +10,7 @@
 const AGAIN = new Set([429, 502, 503, 504]);
 const FIRST_WAIT_MS = 200;
 const MAX_WAIT_MS = 10_000;
+const SILENCE_MS = 40_000; // a stream says something at least every 15 s
 
 /** The API answered with a problem; `code` is stable, the message is for people. */
 export class Refused extends Error {
@@ -21,8 +22,15 @@ export class Refused extends Error {
   }
 }
 
-/** No answer could be had, or only "not now", as often as we asked. */
-export class Away extends Error {}
+/** No answer could be had, or only "not now" (then status, code and message are that answer's), as often as we asked. */
+export class Away extends Error {
+  constructor(last) {
+    const refused = last instanceof Refused;
+    super(refused ? last.message : "The server cannot be reached.", { cause: last });
+    this.status = refused ? last.status : 0;
+    this.code = refused ? last.code : "offline";
+  }
+}
 
 const pause = (attempt) =>
   new Promise((done) => setTimeout(done, Math.min(FIRST_WAIT_MS * 2 ** attempt, MAX_WAIT_MS) * (0.5 + Math.random() / 2)));
@@ -37,16 +45,32 @@ export function sessionId(now = Date.now()) {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
-const boardPath = (game, board) =>
-  `/v1/games/${encodeURIComponent(game)}/leaderboards/${encodeURIComponent(board)}`;
+export const gamePath = (game) => `/v1/games/${encodeURIComponent(game)}`;
+export const boardPath = (game, board) => `${gamePath(game)}/leaderboards/${encodeURIComponent(board)}`;
+export const userPath = (game, user) => `${gamePath(game)}/users/${encodeURIComponent(user)}`;
+
+/** What ends a call: its caller, or silence. */
+function guard(signal, timeout) {
+  const end = new AbortController();
+  const stop = () => end.abort();
+  let timer = setTimeout(stop, timeout);
+  signal?.addEventListener("abort", stop);
+  return {
+    signal: end.signal,
+    heard(patience) { clearTimeout(timer); timer = setTimeout(stop, patience); },
+    done() { clearTimeout(timer); signal?.removeEventListener("abort", stop); },
+  };
+}
 
 export class Leaderboard {
-  /** `attempts`: times a call is made before Away is thrown; `timeout`: milliseconds one of them may take. */
-  constructor(url, { key = "", attempts = 6, timeout = 15_000 } = {}) {
+  /**
+   * `attempts`: times a call is made before Away is thrown; `timeout`: milliseconds one of them, and a stream's
+   * first words, may take; `silence`: milliseconds after which a silent stream counts as broken off.
+   */
+  constructor(url, { key = "", attempts = 6, timeout = 15_000, silence = SILENCE_MS } = {}) {
     this.url = url.replace(/\/$/, "");
     this.headers = key ? { authorization: `Bearer ${key}` } : {};
-    this.attempts = attempts;
-    this.timeout = timeout;
+    Object.assign(this, { attempts, timeout, silence });
   }
 
   /** Make one call; every call of the API may be repeated but a session without an id: use submit. */
@@ -61,6 +85,7 @@ export class Leaderboard {
           headers: body === undefined ? this.headers : { ...this.headers, "content-type": "application/json" },
           body: body === undefined ? undefined : JSON.stringify(body),
           signal: AbortSignal.timeout(this.timeout),
+          cache: "no-store",
         });
         text = await reply.text();
       } catch (error) {
@@ -73,7 +98,7 @@ export class Leaderboard {
       last = new Refused(reply.status, answer);
       if (!AGAIN.has(reply.status)) throw last;
     }
-    throw new Away(`no answer after ${this.attempts} tries`, { cause: last });
+    throw new Away(last);
   }
 
   /** Record a session; `results` are scores by user id, or results as the API has them. */
@@ -81,7 +106,7 @@ export class Leaderboard {
     const list = Array.isArray(results)
       ? results
       : Object.entries(results).map(([user_id, score]) => ({ user_id, score }));
-    return this.call("POST", `/v1/games/${encodeURIComponent(game)}/sessions`, { session_id, mode, played_at, results: list });
+    return this.call("POST", `${gamePath(game)}/sessions`, { session_id, mode, played_at, results: list });
   }
 
   top(game, board, { limit = 10, offset = 0, season = "current" } = {}) {
@@ -105,40 +130,46 @@ export class Leaderboard {
   /** What happens on a leaderboard, for ever: {name, id, data}; a stream that breaks off is taken up again. */
   async *events(game, board, { limit = 10, user_id, signal } = {}) {
     const query = new URLSearchParams({ limit, ...(user_id ? { user_id } : {}) });
-    let last = "";
+    let seen = "", last;
     for (let failed = 0; failed < this.attempts && !signal?.aborted; failed++) {
       if (failed) await pause(failed);
+      const watch = guard(signal, this.timeout);
       try {
-        const seen = last ? { "last-event-id": last } : {};
         const reply = await fetch(`${this.url}${boardPath(game, board)}/stream?${query}`, {
-          headers: { ...this.headers, ...seen },
-          signal,
+          headers: seen ? { ...this.headers, "last-event-id": seen } : this.headers,
+          signal: watch.signal,
+          cache: "no-store",
         });
         if (!reply.ok) {
-          const refused = new Refused(reply.status, await reply.json().catch(() => null));
-          if (!AGAIN.has(reply.status)) throw refused;
+          last = new Refused(reply.status, await reply.json().catch(() => null));
+          if (!AGAIN.has(reply.status)) throw last;
           continue;
         }
-        for await (const event of parsed(reply.body)) {
+        for await (const event of parsed(reply.body, () => watch.heard(this.silence))) {
           failed = 0;
-          last = event.id || last;
+          seen = event.id || seen;
           yield event;
         }
+        last = undefined;
       } catch (error) {
         if (error instanceof Refused) throw error;
         if (signal?.aborted) return;
+        last = error;
+      } finally {
+        watch.done();
       }
     }
-    if (!signal?.aborted) throw new Away(`the stream of ${game}/${board} cannot be had`);
+    if (!signal?.aborted) throw new Away(last);
   }
 }
 
-async function* parsed(body) {
+async function* parsed(body, heard) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   try {
     for (let rest = "", fields = {}; ; ) {
       const { done, value } = await reader.read();
       if (done) return;
+      heard();
       const lines = (rest + value).split("\n");
       rest = lines.pop();
       for (const line of lines) {

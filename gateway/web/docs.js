@@ -1,7 +1,12 @@
-// The description is plain HTML; this only narrows it down.
+// The description is plain HTML; this narrows it down, and opens a type that a call refers to.
 
 import { $ } from "./dom.js";
 import { header } from "./header.js";
+
+const show = () => {
+  const type = $(location.hash.slice(1));
+  if (type) type.open = true;
+};
 
 header();
 $("filter-label").hidden = false;
@@ -9,3 +14,5 @@ $("filter").addEventListener("input", () => {
   const wanted = $("filter").value.toLowerCase();
   for (const call of $("calls").children) call.hidden = !call.querySelector("summary").textContent.toLowerCase().includes(wanted);
 });
+addEventListener("hashchange", show);
+show();

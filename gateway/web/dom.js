@@ -58,11 +58,14 @@ export function face(user) {
 
 export const nameOf = (user) => user.display_name || user.user_id;
 
+/** How many places someone has risen or fallen; nothing when none. */
+export const risen = (places, since) => (places
+  ? el("span", { class: `move ${places > 0 ? "up" : "down"}`, title: `${places > 0 ? "up" : "down"} ${number(Math.abs(places))} ${since}` }, `${places > 0 ? "▲" : "▼"}${number(Math.abs(places))}`)
+  : "");
+
 /** Where things are in this page's address. */
 export function link(place) {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(place)) if (value) query.set(name, value);
-  return `/?${query}`;
+  return `/?${new URLSearchParams(Object.entries(place).filter(([, value]) => value))}`;
 }
 
 export const debounce = (run, ms) => {

@@ -1,19 +1,18 @@
-// What is new, as it happens: server-sent events, read with fetch so that a key can go along; where those do
-// not get through, a look every ten seconds.
+// What is new, as it happens: the client's stream of events; where that does not get through, a look every ten
+// seconds.
 
-import { get, headers } from "./api.js";
+import { client, get } from "./api.js";
 
-const SILENCE = 40_000; // the server speaks at least every 15 s
-const FIRST = 6_000;
+const FIRST = 6_000; // a stream that says nothing for so long after it began is held back on its way
 const POLL = 10_000;
 
 export class Live {
   /**
-   * @param paths {stream, poll}: where events come from, and what is asked when they do not
+   * @param what {game, board, limit, user_id, poll}: whose events, and the path that is asked when none come
    * @param on {event(name, data), state(name)}; states are connecting, live, polling and offline
    */
-  constructor(paths, on) {
-    this.paths = paths;
+  constructor(what, on) {
+    this.what = what;
     this.on = on;
     this.wait = 1000;
     this.stopped = false;
@@ -53,31 +52,14 @@ export class Live {
   }
 
   async follow() {
+    const { game, board, limit, user_id } = this.what;
     this.abort = new AbortController();
-    let timer = setTimeout(() => this.abort.abort(), FIRST);
-    try {
-      const reply = await fetch(this.paths.stream, { headers: headers({ accept: "text/event-stream" }), signal: this.abort.signal, cache: "no-store" });
-      if (!reply.ok) throw new Error(`the stream was refused: ${reply.status}`);
-      const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = "";
-      for (;;) {
-        const { done, value } = await reader.read();
-        if (done) return;
-        clearTimeout(timer);
-        timer = setTimeout(() => this.abort.abort(), SILENCE);
-        this.isLive();
-        const events = (rest + value).split("\n\n");
-        rest = events.pop();
-        events.forEach((event) => this.tell(event));
-      }
-    } finally {
-      clearTimeout(timer);
+    const events = client({ attempts: 1, timeout: FIRST }).events(game, board, { limit, user_id, signal: this.abort.signal });
+    for await (const { name, data } of events) {
+      if (this.stopped) return;
+      this.isLive();
+      this.on.event(name, data);
     }
-  }
-
-  tell(event) {
-    const fields = Object.fromEntries(event.split("\n").map((line) => line.split(/: ?(.*)/s).slice(0, 2)));
-    if (fields.event && fields.data && !this.stopped) this.on.event(fields.event, JSON.parse(fields.data));
   }
 
   isLive() {
@@ -95,7 +77,7 @@ export class Live {
 
   async poll() {
     try {
-      const data = await get(this.paths.poll);
+      const data = await get(this.what.poll);
       if (this.poller) { this.say("polling"); this.on.event("top", data); }
     } catch (error) {
       if (this.poller) this.say(error.code === "offline" || !navigator.onLine ? "offline" : "polling");

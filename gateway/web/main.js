@@ -14,12 +14,12 @@ export function place() {
   const get = (name, fallback = "") => query.get(name) || fallback;
   return {
     game: get("game", games[0] ?? ""), board: get("board"), season: get("season", "current"),
-    offset: Math.max(0, Number.parseInt(get("offset", "0"), 10) || 0), player: get("player"),
+    offset: Math.max(0, Number.parseInt(get("offset", "0"), 10) || 0), around: get("around"), player: get("player"),
   };
 }
 
 function go(address) {
-  history.pushState(null, "", address);
+  if (new URL(address, location.href).href !== location.href) history.pushState(null, "", address);
   show();
 }
 

@@ -1,13 +1,17 @@
 // One player: who, where in every leaderboard, how the rank went, what was played.
 
-import { boardPath, curl, get, maybe, userPath } from "./api.js";
+import { api, at, boardPath, curl, gamePath, get, maybe, userPath } from "./api.js";
 import { line, meter } from "./charts.js";
-import { $, el, face, flag, link, moment, nameOf, number, percent, problem } from "./dom.js";
+import { $, el, face, flag, link, moment, nameOf, number, percent, problem, risen } from "./dom.js";
 import { myself, setMyself } from "./me.js";
+import { paged } from "./tables.js";
+
+const LOOK = 10_000;
+const DAY = 86_400_000;
 
 export class Player {
   constructor(where, go) {
-    Object.assign(this, { where, go, root: $("player"), path: userPath(where.game, where.player) });
+    Object.assign(this, { where, go, root: $("player"), path: userPath(where.game, where.player), days: new Map() });
     this.root.replaceChildren(el("div", { class: "stack" }, el("div", { class: "bone" }), el("div", { class: "bone" })));
     document.title = `${where.player} · ${where.game}`;
     this.run().catch((error) => {
@@ -18,6 +22,7 @@ export class Player {
 
   stop() {
     this.stopped = true;
+    clearInterval(this.looker);
     this.root.replaceChildren();
   }
 
@@ -26,15 +31,24 @@ export class Player {
   }
 
   async run() {
-    const user = await get(this.path);
+    const [user, { leaderboards }] = await Promise.all([get(this.path), get(`${gamePath(this.where.game)}/leaderboards`)]);
     if (this.stopped) return;
     document.title = `${nameOf(user)} · ${this.where.game}`;
-    const tiles = user.entries.map((entry) => this.tile(entry));
-    const sessions = el("section", { class: "card pad stack", "aria-label": "Sessions" }, el("h2", {}, "Sessions"));
-    this.root.replaceChildren(this.back(), this.profile(user),
-      el("div", { class: "tiles" }, ...(tiles.length ? tiles : [el("p", { class: "soft" }, "Not ranked on any leaderboard now.")])),
-      sessions, el("p", {}), curl({ path: this.path }, { path: `${this.path}/sessions?limit=20` }));
-    await this.sessions(sessions);
+    this.titles = new Map(leaderboards.map((each) => [each.leaderboard, each.title || each.leaderboard]));
+    this.tiles = el("div", { class: "tiles" });
+    this.sessions = el("section", { class: "card pad stack", "aria-label": "Sessions" });
+    this.root.replaceChildren(this.back(), this.profile(user), this.tiles, this.sessions,
+      curl({ path: this.path }, { path: at(`${this.path}/sessions`, { limit: 20 }) }));
+    await Promise.all([this.show(user), this.played()]);
+    this.looker = setInterval(() => this.look(), LOOK);
+  }
+
+  /** Show it anew if anything moved. */
+  async look() {
+    const user = await maybe(get(this.path)).catch(() => undefined);
+    if (!user || this.stopped || this.seen === JSON.stringify(user.entries)) return;
+    await this.show(user);
+    if (this.sessions.querySelectorAll("tbody tr").length <= 20) await this.played();
   }
 
   profile(user) {
@@ -45,49 +59,59 @@ export class Player {
       el("span", { class: "row" }, el("button", { type: "button", "aria-pressed": String(isMe), onclick: toggle }, isMe ? "✓ This is me" : "This is me")));
   }
 
-  tile(entry) {
-    const share = 100 * (entry.total - entry.rank + 1) / entry.total;
-    const standing = el("p", { class: "soft small" }, `better than or equal to ${percent(share)} of ${number(entry.total)}`);
-    const chart = el("div", {});
-    const bar = meter(share, `percentile ${percent(share)}`);
-    this.refine(entry, standing, bar);
-    this.history(entry, chart);
-    return el("section", { class: "card pad tile", "aria-label": entry.leaderboard },
-      el("div", { class: "spread" }, el("h2", {}, el("a", { href: link({ game: this.where.game, board: entry.leaderboard }), "data-go": true }, entry.leaderboard)), entry.ties > 1 && el("span", { class: "chip" }, `=${number(entry.ties)}`)),
-      el("div", { class: "spread" }, el("span", { class: "large" }, `#${number(entry.rank)}`), el("strong", {}, number(entry.score))), bar, standing, chart);
+  async show(user) {
+    this.seen = JSON.stringify(user.entries);
+    const tiles = await Promise.all(user.entries.map((entry) => this.tile(entry)));
+    if (!this.stopped) this.tiles.replaceChildren(...(tiles.length ? tiles : [el("p", { class: "soft" }, "Not ranked on any leaderboard now.")]));
   }
 
-  async refine(entry, standing, bar) {
-    const found = await maybe(get(`${boardPath(this.where.game, entry.leaderboard)}/users/${encodeURIComponent(this.where.player)}`)).catch(() => undefined);
-    if (!found?.entry) return;
-    const share = found.entry.percentile;
-    standing.textContent = `top ${percent(100 - share + 100 / found.total)} of ${number(found.total)} players`;
-    bar.replaceWith(meter(share, `percentile ${percent(share)}`));
+  async tile({ leaderboard, ...known }) {
+    const { game, player } = this.where;
+    const [found, days] = await Promise.all([maybe(api.entry(game, leaderboard, player)).catch(() => undefined), this.history(leaderboard)]);
+    const { rank, score, ties, percentile, rank_change: change } = { ...known, ...found?.entry };
+    const total = found?.total ?? known.total;
+    const share = percentile ?? (100 * (total - rank + 1)) / total;
+    const title = this.titles.get(leaderboard) ?? leaderboard;
+    return el("section", { class: "card pad tile", "aria-label": title },
+      el("div", { class: "spread" }, el("h2", {}, el("a", { href: link({ game, board: leaderboard, around: player }), "data-go": true }, title)), el("strong", {}, number(score))),
+      el("div", { class: "row" }, el("span", { class: "large" }, `#${number(rank)}`), risen(change ?? 0, "since yesterday"), ties > 1 && el("span", { class: "chip" }, `${number(ties)} tied`)),
+      meter(share, `percentile ${percent(share)}`),
+      el("p", { class: "soft small" }, `top ${percent(100 - share + 100 / total)} of ${number(total)} players`), chart(days, rank));
   }
 
-  /** Ranks at the end of each day; servers that keep none say 404. */
-  async history(entry, box) {
-    const path = `${boardPath(this.where.game, entry.leaderboard)}/users/${encodeURIComponent(this.where.player)}/history?days=30`;
-    const found = await maybe(get(path)).catch(() => undefined);
-    const days = found?.days ?? [];
-    if (!days.length || this.stopped) return;
-    const ranks = [...days.map((each) => each.rank), entry.rank];
-    const day = new Date(days[0].date).toLocaleDateString("en", { day: "numeric", month: "short" });
-    box.replaceChildren(line(ranks, { down: true, label: `Rank over time, from ${number(ranks[0])} to ${number(ranks.at(-1))}`, from: `#${number(ranks[0])} on ${day}`, to: "now" }));
-  }
-
-  async sessions(box, cursor = "") {
-    const page = await get(`${this.path}/sessions?limit=20${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
-    if (this.stopped) return;
-    let body = box.querySelector("tbody");
-    if (!body) {
-      if (!page.sessions.length) return void box.append(el("p", { class: "soft" }, "No sessions recorded."));
-      body = el("tbody");
-      box.append(el("table", { class: "list" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Played"), el("th", { scope: "col" }, "Mode"), el("th", { scope: "col", class: "wide" }, "Session"), el("th", { scope: "col", class: "right" }, "Score"), el("th", { scope: "col" }, "Status"))), body));
+  /** Ranks at the end of each day, asked for once. */
+  async history(leaderboard) {
+    if (!this.days.has(leaderboard)) {
+      const path = `${boardPath(this.where.game, leaderboard)}/users/${encodeURIComponent(this.where.player)}/history`;
+      const found = await maybe(get(at(path, { days: 30 }))).catch(() => undefined);
+      this.days.set(leaderboard, found?.days ?? []);
     }
-    body.append(...page.sessions.map((each) => el("tr", {}, el("td", {}, moment(each.played_at)), el("td", {}, each.mode ?? "–"), el("td", { class: "wide code soft" }, each.session_id), el("td", { class: "right" }, number(each.score)),
-      el("td", {}, each.voided ? el("span", { class: "chip bad" }, "voided") : el("span", { class: "chip good" }, "counts")))));
-    box.querySelector("button")?.remove();
-    if (page.next_cursor) box.append(el("button", { type: "button", onclick: () => this.sessions(box, page.next_cursor) }, "Show older"));
+    return this.days.get(leaderboard);
   }
+
+  async played() {
+    const row = (each) => [moment(each.played_at), each.mode, el("span", { class: "code soft" }, each.session_id), number(each.score),
+      el("span", { class: each.voided ? "chip bad" : "chip good" }, each.voided ? "voided" : "counts")];
+    const ask = async (cursor) => {
+      const { sessions, next_cursor: next } = await get(at(`${this.path}/sessions`, { limit: 20, cursor }));
+      return { rows: sessions.map(row), next };
+    };
+    const list = await paged(["Played", "Mode", "Session", "Score", "Status"], ask, "No sessions recorded.");
+    if (!this.stopped) this.sessions.replaceChildren(el("h2", {}, "Sessions"), list);
+  }
+}
+
+/** The way of a rank; a day nobody noted is a gap that the line crosses. */
+function chart(days, rank) {
+  if (!days.length) return "";
+  const short = (time) => new Date(time).toLocaleDateString("en", { day: "numeric", month: "short", timeZone: "UTC" });
+  const from = Date.parse(days[0].date);
+  const points = [];
+  for (const day of days) points[(Date.parse(day.date) - from) / DAY] = { value: day.rank, text: `${short(day.date)}: #${number(day.rank)}` };
+  points.push({ value: rank, text: `now: #${number(rank)}` });
+  const first = `#${number(days[0].rank)} on ${short(from)}`;
+  return line(Array.from(points, (each) => each?.value), {
+    down: true, texts: Array.from(points, (each) => each?.text), from: first, to: "now",
+    label: `Rank over time: ${first}, now #${number(rank)}`,
+  });
 }

@@ -9,6 +9,7 @@ export class Rows {
     this.body = body;
     this.rows = new Map();
     this.began = new Map(); // the rank each had when this page first saw it
+    this.most = 0; // the score of a full bar; 0: no bars
   }
 
   clear() {
@@ -19,6 +20,7 @@ export class Rows {
   /** Forget what ranks moved from: other standings begin. */
   forget() {
     this.began.clear();
+    this.most = 0;
     this.clear();
   }
 
@@ -28,14 +30,14 @@ export class Rows {
       el("td", { class: "rank" }, el("div", { class: "bone" })), el("td", {}, el("div", { class: "bone" })), el("td", { class: "score" }, el("div", { class: "bone" })))));
   }
 
-  show(entries, { game, me, glide }) {
+  show(entries, { game, me, marked, glide }) {
     const moves = glide && !document.hidden && !calm.matches;
     const before = moves ? this.tops() : new Map();
     const focused = document.activeElement;
     const shown = new Map();
     for (const entry of entries) {
       const row = this.rows.get(entry.user_id) ?? this.make(entry, game);
-      this.update(row, entry, me);
+      this.update(row, entry, me, marked);
       shown.set(entry.user_id, row);
     }
     for (const child of [...this.body.children]) if (![...shown.values()].some((row) => row.tr === child)) child.remove();
@@ -79,17 +81,20 @@ export class Rows {
     row.anchor = el("a", { href: link({ game, player: entry.user_id }), "data-go": true }, row.name);
     row.face = face(entry);
     row.line = el("span", { class: "line" }, row.anchor);
-    row.person = el("span", { class: "person" }, row.face, el("span", { class: "names" }, row.line, row.id));
+    row.bar = el("span", { class: "share", "aria-hidden": "true" }, el("span"));
+    row.person = el("span", { class: "person" }, row.face, el("span", { class: "names" }, row.line, row.id), row.bar);
     row.tr = el("tr", { "data-user": entry.user_id },
       el("td", { class: "rank" }, el("span", { class: "place" }, row.number, row.move)),
       el("td", { class: "who" }, row.person), el("td", { class: "score" }, row.score, row.ties));
     return row;
   }
 
-  update(row, entry, me) {
+  update(row, entry, me, marked) {
     if (!this.began.has(entry.user_id)) this.began.set(entry.user_id, entry.rank);
     const up = this.began.get(entry.user_id) - entry.rank;
-    row.tr.className = `${entry.rank <= 3 ? `r${entry.rank}` : ""}${entry.user_id === me ? " me" : ""}`;
+    row.tr.className = `${entry.rank <= 3 ? `r${entry.rank}` : ""}${[me, marked].includes(entry.user_id) ? " me" : ""}`;
+    row.bar.hidden = !this.most;
+    row.bar.firstChild.style.inlineSize = `${this.most ? Math.max(1, (100 * entry.score) / this.most).toFixed(1) : 0}%`;
     row.number.textContent = number(entry.rank);
     row.ties.hidden = entry.ties < 2;
     row.ties.textContent = entry.ties < 2 ? "" : `${number(entry.ties)} tied`;

