@@ -6,6 +6,7 @@ Nothing here is asserted: figures depend on the machine, ratios to `hello` much 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -218,6 +219,9 @@ def main(
         figures = rounds(bench, chosen, count, seconds, half=not quick)
     made = Report.of(CLIENT, users, {scenario.name: scenario.ask for scenario in chosen}, figures, memory)
     report.write(made, place, chart=not quick)
+    if not quick:
+        console.print("\nReaders of one stream:")
+        subprocess.run([sys.executable, "-m", "tests.benchmarks.streams"], check=True)
     if quick:
         report.compare(made, keep=keep)
 

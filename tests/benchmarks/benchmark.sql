@@ -57,3 +57,23 @@ SELECT rank, user_id, score FROM baseline.players ORDER BY score DESC, user_id L
 SELECT EXISTS (
        SELECT FROM pg_stat_activity
         WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid());
+
+-- name: grow_users
+-- The players of a game that grew: u0, u1, ...
+INSERT INTO users (game_id, user_id) SELECT %(game)s, 'u' || n FROM generate_series(0, %(users)s - 1) AS n;
+
+-- name: grow_sessions
+-- Their sessions, ten players each, two a millisecond from a moment on, with ids of version 7.
+INSERT INTO game_sessions (game_id, period, session_id, fingerprint, mode, played_at)
+SELECT %(game)s, date_trunc('month', at AT TIME ZONE 'UTC')::date, id::uuid, '\x00'::bytea, 'one', at
+  FROM (SELECT %(start)s::timestamptz + n / 2 * interval '1 ms' AS at,
+               lpad(to_hex(floor(extract(epoch FROM %(start)s::timestamptz) * 1000)::bigint + n / 2), 12, '0')
+               || '7' || lpad(to_hex(n %% 4096), 3, '0') || '8' || lpad(to_hex(n), 15, '0') AS id
+          FROM generate_series(0, %(users)s / 10 - 1) AS n) AS made;
+
+-- name: grow_results
+-- One result for each of them.
+INSERT INTO session_results (game_id, period, session_id, user_id, score, played_at)
+SELECT s.game_id, s.period, s.session_id, 'u' || (s.n - 1) * 10 + k, floor(random() * 10000)::bigint, s.played_at
+  FROM (SELECT *, row_number() OVER (ORDER BY session_id) AS n FROM game_sessions WHERE game_id = %(game)s) AS s
+ CROSS JOIN generate_series(0, 9) AS k;

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from html import escape
 from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
 import msgspec
+from playwright.sync_api import sync_playwright
 from rich.console import Console
 from rich.table import Table
 
@@ -87,9 +89,24 @@ def write(report: Report, folder: Path, *, chart: bool) -> None:
     text = markdown(report)
     (folder / "report.md").write_text(text)
     if chart:
-        (folder / "report.svg").write_text(svg(report))
+        draw(folder / "report.svg", svg(report))
     console.print(text, soft_wrap=True, markup=False, highlight=False)
     console.print(f"written: {folder}/report.json, report.md" + (", report.svg" if chart else ""))
+
+
+def draw(path: Path, text: str) -> None:
+    """Write a chart, and beside it a picture of it where there is a browser to take one."""
+    path.write_text(text)
+    browser = shutil.which("chromium")
+    if browser is None:
+        console.print("no PNG: Chromium is not installed")
+        return
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser)
+        page = chromium.new_page(device_scale_factor=2)
+        page.set_content(f"<body style='margin:0;display:inline-block'>{text}</body>")
+        page.locator("svg").screenshot(path=path.with_suffix(".png"))
+        chromium.close()
 
 
 def markdown(report: Report) -> str:
