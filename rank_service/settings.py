@@ -52,7 +52,7 @@ class Settings(Struct, frozen=True):
     ] = 250
     statement_timeout_ms: Annotated[
         int, Meta(ge=100, le=600_000, description="a query may take this long; a load's fetches too")
-    ] = 10_000
+    ] = 4_000
     connect_timeout_ms: Annotated[
         int, Meta(ge=100, le=60_000, description="connecting to Postgres may take this long")
     ] = 2_000

@@ -11,7 +11,7 @@ from rank_service import envelopes
 from rank_service.rules import View
 from rank_service.store import SQL
 from shared.errors import LeaderboardError
-from shared.postgres import Pool, translated
+from shared.postgres import Connection, Pool, in_time, translated
 from shared.profiles import fragment
 from shared.ranking import Place
 
@@ -52,12 +52,12 @@ class Standings:
                     connection.transaction(isolation="repeatable_read", readonly=True),
                 ):
                     name = "sealed_standings" if ranking.sealed else "standings"
-                    cursor = await connection.cursor(SQL[name], *key, asked.board.game_id)
-                    yield _lines(cursor, _RANK[ranking.ties])
+                    cursor: Any = connection.cursor(SQL[name], *key, asked.board.game_id)
+                    yield _lines(connection, await in_time(connection, cursor), _RANK[ranking.ties])
 
 
-async def _lines(cursor: Any, rank: str) -> AsyncIterator[bytes]:
-    while rows := await cursor.fetch(CHUNK):
+async def _lines(connection: Connection, cursor: Any, rank: str) -> AsyncIterator[bytes]:
+    while rows := await in_time(connection, cursor.fetch(CHUNK)):
         yield b"".join(_line(row, rank) for row in rows)
 
 

@@ -89,10 +89,11 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         open_pool(
             settings.database_url,
             size=settings.score_pool_size,
-            timeout=5.0,
+            timeout=2.0,
             name="score_service",
             on_identity=seen,
             statement_timeout_ms=settings.score_statement_timeout_ms,
+            patience=settings.score_answer_ms / 1000,
         )
     )
     games = Games(pool)

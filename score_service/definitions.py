@@ -17,7 +17,7 @@ from shared.errors import LeaderboardError, StoreUnavailable, invalid, not_found
 from shared.events import RulesChanged, publish
 from shared.messages import GameIn, GameOut, LeaderboardIn, LeaderboardOut
 from shared.names import MAX_SCORE, clean, is_slug
-from shared.postgres import Connection, Pool, translated
+from shared.postgres import Connection, Pool, slowly, translated
 from shared.seasons import calendar, schedule_fault, timezone_fault
 from shared.wire import Wire
 
@@ -159,7 +159,7 @@ class Definitions:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with slowly(self._pool) as connection, connection.transaction():
                 yield connection
 
     async def _changed(self, game: str) -> None:

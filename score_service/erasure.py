@@ -23,7 +23,7 @@ from shared.errors import StoreUnavailable, not_found
 from shared.events import ProfileChanged, publish
 from shared.index import RankingIndex
 from shared.names import clean, is_user_id
-from shared.postgres import Pool, translated
+from shared.postgres import Pool, slowly, translated
 from shared.profiles import forget
 from shared.ranking import Ranking
 
@@ -61,7 +61,7 @@ class Erasure:
         if not is_user_id(user_id):
             raise _unknown(game, user_id)
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with slowly(self._pool) as connection, connection.transaction():
                 # Alone behind the gate: no batch may go on with entries that are on their way out.
                 await connection.execute(SQL["gate_exclusively"], game.game_id)
                 # A fold of old months into a base must have ended, or not have begun.
@@ -97,10 +97,10 @@ class Erasure:
     async def clear_away(self) -> None:
         """Remove what was still needed of users erased a while ago; on any replica, any number of times."""
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with slowly(self._pool) as connection, connection.transaction():
                 for row in await connection.fetch(SQL["claim_erasures"], TOMBSTONES_AFTER, AT_ONCE):
                     await connection.execute(SQL["delete_erased"], *row)
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with slowly(self._pool) as connection, connection.transaction():
                 rows = await connection.fetch(SQL["claim_traces"], TRACES_AFTER, AT_ONCE)
                 if rows:
                     await self._clear_copies(rows)

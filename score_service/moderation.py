@@ -18,7 +18,7 @@ from score_service.store import MERGES, SQL, EntryRow, Transaction
 from shared.boards import Game
 from shared.errors import LeaderboardError, StoreUnavailable, not_found
 from shared.names import MAX_SCORE, clean, period_of
-from shared.postgres import Connection, Pool, translated
+from shared.postgres import Connection, Pool, slowly, translated
 from shared.ranking import Board
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Moderation:
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with slowly(self._pool) as connection, connection.transaction():
                 yield connection
 
     async def _write_down(

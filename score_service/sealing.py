@@ -19,13 +19,16 @@ from score_service.store import SQL
 from shared.errors import StoreUnavailable
 from shared.events import publish_entries
 from shared.index import RankingIndex
-from shared.postgres import Connection, Pool, translated
+from shared.postgres import Connection, Pool, in_time, slowly, translated
 from shared.ranking import Ranking
 
 log = logging.getLogger(__name__)
 
 CHUNK = 5_000
 """Lines of standings read at once for their digest."""
+
+LONGEST = 600.0
+"""Seconds a statement of a sealing may take: see `take_long`."""
 
 SEALED = Counter("leaderboard_seasons_sealed_total", "Seasons whose standings were sealed, again ones too.")
 
@@ -49,14 +52,14 @@ class Sealer:
         """Close the seasons that take no results any more."""
         with translated():
             for game in await self._pool.fetch(SQL["games_due"]):
-                async with self._pool.acquire() as connection, connection.transaction():
+                async with slowly(self._pool, LONGEST) as connection, connection.transaction():
                     # Batches inside decided by their clock that a season was open: they must be through.
                     await connection.execute(SQL["gate_exclusively"], game["game_id"])
                     await connection.execute(SQL["close_seasons"], game["game_id"])
 
     async def _seal_next(self) -> bool:
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with slowly(self._pool, LONGEST) as connection, connection.transaction():
                 row = await connection.fetchrow(SQL["claim_closed_season"])
                 if row is None:
                     return False
@@ -90,8 +93,9 @@ async def digest_of(connection: Connection, key: tuple[int, int, int]) -> tuple[
     """Return how many lines a season's stored standings have, and their digest."""
     digest = hashlib.sha256()
     total = 0
-    cursor: Any = await connection.cursor(SQL["stored_standings"], *key)
-    while rows := await cursor.fetch(CHUNK):
+    starting: Any = connection.cursor(SQL["stored_standings"], *key)
+    cursor = await in_time(connection, starting)
+    while rows := await in_time(connection, cursor.fetch(CHUNK)):
         total += len(rows)
         digest.update(b"".join(rules.standing_line(*row) for row in rows))
     return total, digest.hexdigest()

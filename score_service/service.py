@@ -257,7 +257,8 @@ def _standing(counted: Counted, user_id: str, standings: Standings) -> EntryChan
         return None
     score, place = standings[ranking, user_id]
     season = season_id(ranking.season)
-    if place is None:
+    # Its first try may have been committed and not been applied: then the index does not have it yet.
+    if place is None or place.score != score:
         return EntryChange(board.leaderboard, season, score, None, None, None)
     return EntryChange(board.leaderboard, season, place.score, place.rank, place.rank, place.ties)
 

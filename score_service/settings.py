@@ -33,6 +33,15 @@ class Settings(Struct, frozen=True):
     score_statement_timeout_ms: Annotated[
         int, Meta(ge=100, le=600_000, description="Postgres ends a statement after this long")
     ] = 30_000
+    score_answer_ms: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=600_000,
+            description="a connection to Postgres is given up when a commit's statement has no answer for so"
+            " long; the commit is tried again",
+        ),
+    ] = 4_000
     redis_timeout_ms: Annotated[
         int, Meta(ge=10, le=10_000, description="a round trip to Redis is given up after this long")
     ] = 500

@@ -12,12 +12,15 @@ from typing import Any
 from prometheus_client import Counter
 
 from score_service.store import SQL
-from shared.postgres import Connection, Pool, translated
+from shared.postgres import Connection, Pool, slowly, translated
 
 log = logging.getLogger(__name__)
 
 PURGE_RANKS = 5_000
 """Ranks deleted by one statement."""
+
+LONGEST = 600.0
+"""Seconds a snapshot may take: see `allow_minutes`."""
 
 TAKEN = Counter("leaderboard_snapshots_total", "Daily snapshots of rankings taken.")
 
@@ -36,7 +39,7 @@ class Snapshots:
     async def run(self) -> None:
         """Take the snapshots that are due, unless another replica is at it; delete outdated ones."""
         with translated():
-            async with self._pool.acquire() as connection:
+            async with slowly(self._pool, LONGEST) as connection:
                 if not await connection.fetchval(SQL["take_turn"]):
                     return
                 try:
@@ -54,7 +57,7 @@ class Snapshots:
         async with connection.transaction():
             await connection.execute(SQL["allow_minutes"])
             ranking = (due["leaderboard_id"], due["generation"], due["season"], due["day"])
-            await connection.execute(SQL["take_snapshot"], *ranking, version, timeout=600)
+            await connection.execute(SQL["take_snapshot"], *ranking, version)
         TAKEN.inc()
 
     async def _forget(self, connection: Connection) -> None:

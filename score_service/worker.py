@@ -14,7 +14,7 @@ from score_service.store import SQL
 from shared.boards import board_from_row
 from shared.events import publish_entries
 from shared.index import RankingIndex
-from shared.postgres import Pool, translated
+from shared.postgres import Pool, slowly, translated
 from shared.profiles import forget
 from shared.ranking import Ranking
 from shared.wire import Command, Wire
@@ -121,18 +121,19 @@ class Housekeeping:
             wanted = months_before(row["this_month"], self._history_months)
             until = max(wanted, row["closed_until"])
             if until > row["closed_until"]:
-                async with self._pool.acquire() as connection, connection.transaction():
+                async with slowly(self._pool) as connection, connection.transaction():
                     await connection.execute(SQL["gate_all_exclusively"])
                     await connection.execute(SQL["close_periods"], until)
                 log.info("sessions before %s are closed", until)
             for board in await self._pool.fetch(SQL["boards_to_base"], until):
                 await self._fold_base(board["leaderboard_id"], until)
-            detached = await self._pool.fetchval(SQL["detach_periods"], until)
+            async with slowly(self._pool) as connection:
+                detached = await connection.fetchval(SQL["detach_periods"], until)
         if detached:
             log.info("detached %d partitions before %s", detached, until)
 
     async def _fold_base(self, leaderboard_id: int, until: date) -> None:
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with slowly(self._pool) as connection, connection.transaction():
             await connection.execute(SQL["lock_leaderboard"], leaderboard_id)
             await connection.execute(SQL["fold_base"], leaderboard_id, until)
             await connection.execute(SQL["set_base_until"], leaderboard_id, until)
@@ -140,7 +141,8 @@ class Housekeeping:
     async def make_periods(self) -> None:
         """Make the history's partitions well before their months begin."""
         with translated():
-            made = await self._pool.fetchval(SQL["make_periods"], MONTHS_AHEAD)
+            async with slowly(self._pool) as connection:
+                made = await connection.fetchval(SQL["make_periods"], MONTHS_AHEAD)
         if made:
             log.info("made %d partitions", made)
 
@@ -149,7 +151,8 @@ class Housekeeping:
         done = ""
         while done != "DELETE 0":
             with translated():
-                done = await self._pool.execute(SQL["purge_tombstones"], PURGE_ENTRIES)
+                async with slowly(self._pool) as connection:
+                    done = await connection.execute(SQL["purge_tombstones"], PURGE_ENTRIES)
 
 
 class Discarded:
@@ -163,7 +166,7 @@ class Discarded:
         """Delete their entries, a chunk at a time, and the copies of these."""
         while True:
             with translated():
-                async with self._pool.acquire() as connection, connection.transaction():
+                async with slowly(self._pool) as connection, connection.transaction():
                     row = await connection.fetchrow(SQL["claim_discarded"])
                     if row is None:
                         return

@@ -23,6 +23,9 @@ MAX_AGE = 1.0
 RENEW_AGE = 0.5
 """Seconds after which it is looked up in the background, so that no request waits."""
 
+WAIT = 1.0
+"""Seconds a lookup is waited for where what is known will do."""
+
 MAX_GAMES = 10_000
 """Games kept in process; past it the one least recently looked up goes."""
 
@@ -79,8 +82,9 @@ class Games:
                     self._lookup(game)
                 return known[1]
         try:
-            found = await asyncio.shield(self._lookup(game)) if is_slug(game) else None
-        except StoreUnavailable:
+            async with asyncio.timeout(None if known is None else WAIT):
+                found = await asyncio.shield(self._lookup(game)) if is_slug(game) else None
+        except (StoreUnavailable, TimeoutError):
             if known is None:
                 raise
             found = known[1]

@@ -18,7 +18,7 @@ from prometheus_client import Counter, Histogram
 
 from shared.errors import StoreUnavailable
 from shared.index import RankingIndex, held
-from shared.postgres import Pool, translated
+from shared.postgres import Connection, Pool, in_time, translated
 from shared.queries import load as load_queries
 from shared.ranking import Entry, Ranking
 
@@ -95,24 +95,26 @@ class Loader:
                 if status != "mine":
                     return status, 0
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    cursor = await connection.cursor(
+                    cursor: Any = connection.cursor(
                         _ENTRIES, ranking.leaderboard_id, ranking.generation, ranking.season
                     )
-                    count = await self._stream(ranking, token, cursor)
+                    count = await self._stream(ranking, token, connection, await in_time(connection, cursor))
         if count < 0 or not await self._index.finish(ranking, token):
             return "lost", 0
         return "loaded", count
 
-    async def _stream(self, ranking: Ranking, token: str, cursor: Any) -> int:
+    async def _stream(self, ranking: Ranking, token: str, connection: Connection, cursor: Any) -> int:
         """Write chunks while the next one is fetched; return the entries read, -1 when the lock was lost."""
         count = 0
-        rows = await cursor.fetch(CHUNK)
+        rows = await in_time(connection, cursor.fetch(CHUNK))
         while rows:
             count += len(rows)
             command = self._index.load(ranking, token, map(_entry, rows))
             # Both are awaited to their ends whatever happens: the connection must be quiet after.
             replies, rows = await asyncio.gather(
-                self._index.send([command]), cursor.fetch(CHUNK), return_exceptions=True
+                self._index.send([command]),
+                in_time(connection, cursor.fetch(CHUNK)),
+                return_exceptions=True,
             )
             for outcome in (replies, rows):
                 if isinstance(outcome, BaseException):

@@ -1,21 +1,30 @@
-"""Connections to Postgres: a bounded pool, errors translated once, the server's identity noted."""
+"""Connections to Postgres: a bounded pool, no endless waits, errors translated once, the server known."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from shared.errors import StoreUnavailable
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 )
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
+GRACE = 0.5
+"""Seconds a server may take, past its own timeout, to tell us that a statement has run into it."""
+
+GIVEN_UP = Counter("leaderboard_pool_given_up_total", "Connections whose server did not answer.", ["pool"])
 OPEN = Gauge("leaderboard_pool_connections", "Connections to Postgres that are open.", ["pool"])
 IDLE = Gauge("leaderboard_pool_idle_connections", "Those of them that nobody uses.", ["pool"])
 
@@ -57,6 +66,86 @@ def translated() -> Any:
         raise StoreUnavailable(f"postgres is unavailable: {error!r}") from error
 
 
+class Bounded(asyncpg.Connection):
+    """A connection that is given up when an answer does not come in time.
+
+    The server's own timeouts do not help against one that is gone without a word. asyncpg's would not
+    either: they ask it to cancel, over another connection, and wait for that. Worse, a COMMIT that waits
+    for a standby and is cancelled counts as done, although a failover would lose it.
+    """
+
+    patience = 5.0
+    """Seconds an answer may take."""
+
+    usual = patience
+    longest = patience
+    name = ""
+    given_up = False
+    expire: Callable[[], Awaitable[None]] | None = None
+    """Marks the pool's other connections as not to be used again: they lead to the same server."""
+
+    async def in_time(self, answer: Awaitable[T]) -> T:
+        """Wait for an answer; give the connection up when it does not come."""
+        timer = asyncio.get_running_loop().call_later(self.patience, self._give_up)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            if self.given_up and self.expire is not None:
+                await self.expire()
+
+    def take_time(self, longest: float | None) -> None:
+        """Be as patient as the server, until the connection is given back."""
+        self.patience = longest or self.longest
+
+    def _give_up(self) -> None:
+        self.given_up = True
+        GIVEN_UP.labels(self.name).inc()
+        log.warning("postgres did not answer within %g s: a connection is given up", self.patience)
+        self.terminate()
+
+    async def fetch(self, *args: Any, **options: Any) -> Any:
+        """Run a query in time."""
+        return await self.in_time(super().fetch(*args, **options))
+
+    async def fetchrow(self, *args: Any, **options: Any) -> Any:
+        """Run a query in time."""
+        return await self.in_time(super().fetchrow(*args, **options))
+
+    async def fetchval(self, *args: Any, **options: Any) -> Any:
+        """Run a query in time."""
+        return await self.in_time(super().fetchval(*args, **options))
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> str:
+        """Run a command in time; a COMMIT is not ended by `statement_timeout`.
+
+        One that waits for a standby would go through all the same, and be lost with this server.
+        """
+        if query == "COMMIT;":
+            query = "SET LOCAL statement_timeout = 0; COMMIT;"
+        return await self.in_time(super().execute(query, *args, **options))
+
+
+@asynccontextmanager
+async def slowly(pool: Pool, longest: float | None = None) -> AsyncIterator[Connection]:
+    """Take a connection for work whose statements may take as long as the server lets them.
+
+    Args:
+        longest: seconds, where the work sets a `statement_timeout` of its own.
+    """
+    async with pool.acquire() as connection:
+        held: Any = connection
+        held.take_time(longest)
+        yield connection
+
+
+def in_time(connection: Connection, answer: Awaitable[T]) -> Awaitable[T]:
+    """Wait for an answer that does not come through the connection's own methods: a cursor's."""
+    held: Any = connection
+    waiting: Awaitable[T] = held.in_time(answer)
+    return waiting
+
+
 @asynccontextmanager
 async def open_pool(
     dsn: str,
@@ -66,6 +155,7 @@ async def open_pool(
     name: str,
     on_identity: Callable[[str], None],
     statement_timeout_ms: int,
+    patience: float | None = None,
     standby: bool = False,
 ) -> AsyncIterator[Pool]:
     """Open a pool of at most `size` connections that are made when needed.
@@ -77,20 +167,30 @@ async def open_pool(
         name: shown in pg_stat_activity.
         on_identity: told the system identifier and timeline on every new connection.
         statement_timeout_ms: the server ends a statement after this long.
+        patience: seconds after which a connection without an answer is given up; by default a little
+            more than the statement timeout. See `slowly`.
         standby: choose a standby where there is one.
     """
     chosen = asyncpg.connect_utils.SessionAttribute
 
-    async def greet(connection: Connection) -> None:
+    longest = statement_timeout_ms / 1000 + GRACE
+    GIVEN_UP.labels(name)
+
+    async def greet(connection: Any) -> None:
+        connection.name, connection.expire = name, pool.expire_connections
+        connection.patience = connection.usual = patience or longest
+        connection.longest = longest
         on_identity(await connection.fetchval(IDENTITY))
 
-    async def keep(_: Connection) -> None:
+    async def keep(connection: Any) -> None:
         """Skip the round trip that resets a returned connection: nothing we do outlives a transaction."""
+        connection.patience = connection.usual
 
     pool: Pool = asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=size,
+        connection_class=Bounded,
         timeout=timeout,
         init=greet,
         reset=keep,
@@ -99,6 +199,8 @@ async def open_pool(
             "application_name": name,
             "statement_timeout": str(statement_timeout_ms),
             "idle_in_transaction_session_timeout": "30000",
+            # A statement that waits for a lock ends when we are gone, not when it has got it.
+            "client_connection_check_interval": "1000",
             "jit": "off",  # short statements: compiling them costs more than it saves
         },
     )

@@ -13,8 +13,9 @@ log = logging.getLogger(__name__)
 
 FAILURES = Counter("leaderboard_job_failures_total", "Runs of a background job that failed.", ["job"])
 
-MAX_PAUSE = 10.0
-"""Seconds between two tries of a job that keeps failing, at most."""
+MAX_PAUSE = 2.0
+"""Seconds between two tries of a job that keeps failing, at most: what it does is done so soon after all
+is well again."""
 
 
 @asynccontextmanager

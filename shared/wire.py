@@ -121,7 +121,8 @@ class Wire:
                 await connection.send_packed_command(packed, check_health=False)
                 replies = [await _reply(connection) for _ in commands]
             whole = True
-        except (RedisError, OSError, TimeoutError) as error:
+        # RuntimeError: uvloop's, for writing to a connection whose end has not reached redis-py yet.
+        except (RedisError, OSError, TimeoutError, RuntimeError) as error:
             raise StoreUnavailable(f"redis did not answer: {type(error).__name__}: {error}") from error
         finally:
             # A connection with answers outstanding is never used again, also when cancelled.

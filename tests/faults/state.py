@@ -131,6 +131,8 @@ async def check(values: dict[str, str], api: httpx.AsyncClient, game: str) -> Ga
     connection = await wait_until(lambda: connected(values["DATABASE_URL"]), timeout=30)
     redis = Redis.from_url(values["REDIS_URL"])
     try:
+        # What was committed while Redis was away is on its way to the index as long as it is here.
+        await wait_until(lambda: connection.fetchval("SELECT NOT EXISTS (SELECT FROM outbox)"), timeout=15)
         model = await history(connection, game)
         for board in model.boards:
             expected = model.standings(board)

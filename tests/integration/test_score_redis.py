@@ -61,6 +61,24 @@ async def test_with_redis_away_scores_are_recorded_and_the_outbox_brings_them_la
     assert await ranks(redis_url, pool, "ada", "bob") == [1, 2]
 
 
+async def test_a_session_sent_again_is_not_given_ranks_it_has_not_reached_yet(
+    score: Score, line: Wire, pool: Pool
+) -> None:
+    await score.post(("ada", 1), ("bob", 3))
+    await line.cut()
+    session_id = str(uuid7())
+    await score.post(("ada", 5), session_id=session_id)
+    await pool.execute("UPDATE outbox SET created_at = now() + interval '1 hour'")  # nobody relays it
+    await line.heal()
+
+    async def reached() -> bool:
+        return change((await score.post(("cy", 1)))[0]).rank is not None
+
+    await wait_until(reached)
+    answer, replayed = await score.post(("ada", 5), session_id=session_id)
+    assert (change(answer).score, change(answer).rank, replayed) == (6, None, True)
+
+
 async def test_another_replica_relays_what_a_crash_left_behind(
     database_url: str, redis_url: str, pool: Pool
 ) -> None:
