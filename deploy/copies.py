@@ -15,9 +15,9 @@ from deploy.ledger import SQL
 from rank_service.audit import agree
 from rank_service.store import SQL as READS
 from shared.errors import StoreUnavailable
-from shared.index import PREFIX_WIDTH, Lookup, RankingIndex, read_lookup
+from shared.index import PREFIX_WIDTH, Lookup, RankingIndex, Window, read_lookup, read_window
 from shared.postgres import Connection, Pool, translated
-from shared.ranking import Entry, Ranking
+from shared.ranking import Entry, Place, Ranking
 from shared.wire import Command, Wire
 
 if TYPE_CHECKING:
@@ -133,18 +133,36 @@ class Copies:
             found: int | None = await self._pool.fetchval(SQL["present_generation"], ranking.leaderboard_id)
         return found
 
-    async def lookup(self, ranking: Ranking, users: Sequence[str]) -> tuple[Lookup, list[Any]]:
-        """Return where users stand, and the versions that are held of them.
+    async def page(self, ranking: Ranking, offset: int, limit: int) -> dict[str, Place]:
+        """Return the places from `offset` on, by user.
 
         Raises:
             Gone: the copy does not answer.
         """
-        versions = ("HMGET", ranking.keys[2], *users)
-        place, held = await self.send([self._index.lookup(ranking, users)], [versions])
-        answer = read_lookup(ranking, place)
+        (reply,) = await self.send([self._index.page(ranking, offset, limit)])
+        answer = read_window(ranking, reply)
+        if not isinstance(answer, Window):
+            raise Gone
+        return {row.user_id: row.place for row in answer.rows or ()}
+
+    async def lookup(self, ranking: Ranking, users: Sequence[str]) -> dict[str, Place]:
+        """Return where users stand.
+
+        Raises:
+            Gone: the copy does not answer.
+        """
+        if not users:
+            return {}
+        (reply,) = await self.send([self._index.lookup(ranking, users)])
+        answer = read_lookup(ranking, reply)
         if not isinstance(answer, Lookup):
             raise Gone
-        return answer, held
+        return {user: place for user, place in zip(users, answer.places, strict=True) if place is not None}
+
+    async def versions(self, ranking: Ranking, users: Sequence[str]) -> list[int | None]:
+        """Return the versions that are held of users."""
+        (held,) = await self.send([], [("HMGET", ranking.keys[2], *users)])
+        return [None if stored is None else int(stored.partition(b":")[0]) for stored in held]
 
     async def _state(self, ranking: Ranking) -> State | None:
         """Return the state of a copy that readers would use."""
@@ -364,8 +382,8 @@ class Ranks:
                     await connection.execute(SQL["take_long"])
                     moving = await connection.fetchval(SQL["unapplied_entries"], *_key(self._ranking))
                     found: list[Apart] = []
-                    async for chunk in self._chunks(connection, users):
-                        found += await self._beside(chunk, mark)
+                    async for at, chunk in self._chunks(connection, users):
+                        found += await self._beside(at, chunk, mark)
                         if len(found) > 2 * SUSPECTS:
                             found = _farthest(found)
                 if not found:
@@ -375,29 +393,36 @@ class Ranks:
         near = [] if users is not None else [each for each in found if each.by <= moving]
         return far + near[:RECHECKED]
 
-    async def _chunks(self, connection: Connection, users: list[str] | None) -> AsyncIterator[list[Any]]:
+    async def _chunks(
+        self, connection: Connection, users: list[str] | None
+    ) -> AsyncIterator[tuple[int | None, list[Any]]]:
+        """Yield rows by rank with the place of the first one, or those of some users."""
         key = (*_key(self._ranking), self._ranking.ties)
         if users is not None:
             rows = await connection.fetch(SQL["ranks_of_users"], *key, users)
             for at in range(0, len(rows), CHUNK):
-                yield rows[at : at + CHUNK]
+                yield None, rows[at : at + CHUNK]
             return
         done = 0
         cursor: Any = await connection.cursor(SQL["ranks_of_ranking"], *key)
         while rows := await cursor.fetch(CHUNK):
-            yield rows
+            yield done, rows
             done += len(rows)
             self._copies.findings.compared["ranks"] += len(rows)
             self._copies.findings.step("ranks", done, 0)
 
-    async def _beside(self, rows: list[Any], mark: int) -> list[Apart]:
+    async def _beside(self, at: int | None, rows: list[Any], mark: int) -> list[Apart]:
         """Return those whose rank or ties the index has otherwise, unless they themselves have changed."""
-        lookup, held = await self._copies.lookup(self._ranking, [row["user_id"] for row in rows])
+        users = [row["user_id"] for row in rows]
+        # A page costs far less than its users one by one; who is not on it is looked up.
+        page = {} if at is None else await self._copies.page(self._ranking, at, len(rows))
+        missing = [user for user in users if user not in page]
+        places = page | await self._copies.lookup(self._ranking, missing)
+        versions = await self._copies.versions(self._ranking, users)
         found: list[Apart] = []
-        for row, place, stored in zip(rows, lookup.places, held, strict=True):
-            same = stored is not None and int(stored.partition(b":")[0]) == row["version"] <= mark
-            due = row["rank"], row["ties"]
-            if same and place is not None and place[:2] != due:
+        for row, version in zip(rows, versions, strict=True):
+            due, place = (row["rank"], row["ties"]), places.get(row["user_id"])
+            if version == row["version"] <= mark and place is not None and place[:2] != due:
                 by = max(abs(place.rank - due[0]), abs(place.ties - due[1]))
                 found.append(Apart(row["user_id"], _standing(*place[:2]), _standing(*due), by))
         return found

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
-from secrets import token_urlsafe
+from secrets import token_bytes, token_urlsafe
 from typing import NamedTuple
 
 import msgspec
@@ -52,6 +53,7 @@ def make(folder: Path, hosts: Hosts) -> list[str]:
     secret("rank/database_url", lambda: database("rank_service", passwords["rank_service"]))
     redis = secret("admin/redis_password", token_urlsafe)
     secret("valkey/valkey.conf", lambda: f"requirepass {redis}")
+    secret("score/webhook_secret", lambda: f"whsec_{b64encode(token_bytes(32)).decode()}")
     for reader in ("score", "rank"):
         secret(f"{reader}/redis_url", lambda: f"redis://default:{redis}@{hosts.redis}:6379/0")
     if not (folder / "admin" / "signing.pem").exists():

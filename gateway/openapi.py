@@ -16,8 +16,8 @@ from shared.messages import (
     Envelope,
     GameIn,
     GameOut,
+    LeaderboardDefined,
     LeaderboardIn,
-    LeaderboardOut,
     ProfileIn,
     ProfileOut,
     RankHistory,
@@ -187,7 +187,7 @@ BODIES: dict[tuple[str, str], type[Struct]] = {
 ANSWERS: dict[tuple[str, str], type[Struct]] = {
     ("POST", f"{GAME}/sessions"): SessionOut,
     ("PUT", GAME): GameOut,
-    ("PUT", BOARD): LeaderboardOut,
+    ("PUT", BOARD): LeaderboardDefined,
     ("PUT", USER): ProfileOut,
     ("GET", f"{BOARD}/top"): Envelope,
     ("GET", f"{BOARD}/users/{{user_id}}"): Envelope,

@@ -70,6 +70,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/v1/status", "admin", "score", "Health and lag of every service"),
     _route("PUT", BOARD, "admin", "score", "Create or replace a leaderboard"),
     _route("DELETE", BOARD, "admin", "score", "Drop a leaderboard"),
+    _route("GET", f"{BOARD}/webhook", "admin", "score", "Get a leaderboard's webhook and its announcements"),
     _route("PUT", USER, "submit", "score", "Create or replace a profile"),
     _route("DELETE", USER, "admin", "score", "Erase a user"),
     _route("POST", f"{USER}/ban", "admin", "score", "Hide a user from every board"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import NamedTuple, TypedDict
 
@@ -23,13 +23,15 @@ from score_service.service import Sessions
 from score_service.settings import Settings
 from score_service.snapshots import Snapshots
 from score_service.status import Watcher
+from score_service.upstream import Receivers
 from score_service.users import Users
+from score_service.webhooks import Webhooks
 from score_service.worker import Discarded, Housekeeping, Outbox
 from shared.boards import Games
 from shared.heartbeat import EVERY, Heart
 from shared.index import RankingIndex
 from shared.loading import Loader
-from shared.postgres import open_pool, translated
+from shared.postgres import Pool, open_pool, translated
 from shared.supervise import repeated
 from shared.tuning import settle_down
 from shared.wire import Wire
@@ -51,6 +53,7 @@ class State(TypedDict):
     erasure: Erasure
     records: Records
     watcher: Watcher
+    webhooks: Webhooks
     ready: Callable[[], Awaitable[None]]
 
 
@@ -80,22 +83,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         stack.push_async_callback(wire.close)
     idle_ms = settings.index_idle_seconds * 1000
     indexes = [RankingIndex(wire, idle_ms=idle_ms) for wire in (applies, loads)]
-
-    def seen(identity: str) -> None:
-        for index in indexes:
-            index.database_identity = identity
-
-    pool = await stack.enter_async_context(
-        open_pool(
-            settings.database_url,
-            size=settings.score_pool_size,
-            timeout=2.0,
-            name="score_service",
-            on_identity=seen,
-            statement_timeout_ms=settings.score_statement_timeout_ms,
-            patience=settings.score_answer_ms / 1000,
-        )
-    )
+    pool = await stack.enter_async_context(_pool(settings, indexes))
     games = Games(pool)
     stack.push_async_callback(games.close)
     history = History(pool)
@@ -119,8 +107,12 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     heart = Heart("score_service", hints, lambda: {"sessions_waiting": sessions.waiting})
     keeping = Housekeeping(pool, history_months=settings.history_months)
     erasure = Erasure(pool, committer, applier, indexes[1])
+    webhooks = _webhooks(pool, settings)
     others = Others(
-        Discarded(pool, loads), Sealer(pool, indexes[1]), Snapshots(pool, days=settings.rank_history_days)
+        Discarded(pool, loads),
+        Sealer(pool, indexes[1]),
+        Snapshots(pool, days=settings.rank_history_days),
+        webhooks,
     )
     await _start_jobs(stack, outbox, keeping, heart, erasure, others)
 
@@ -138,7 +130,31 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         watcher=Watcher(pool, hints, heart),
         moderation=Moderation(pool, committer, applier, history),
         erasure=erasure,
+        webhooks=webhooks,
         ready=ready,
+    )
+
+
+def _pool(settings: Settings, indexes: list[RankingIndex]) -> AbstractAsyncContextManager[Pool]:
+    def seen(identity: str) -> None:
+        for index in indexes:
+            index.database_identity = identity
+
+    return open_pool(
+        settings.database_url,
+        size=settings.score_pool_size,
+        timeout=2.0,
+        name="score_service",
+        on_identity=seen,
+        statement_timeout_ms=settings.score_statement_timeout_ms,
+        patience=settings.score_answer_ms / 1000,
+    )
+
+
+def _webhooks(pool: Pool, settings: Settings) -> Webhooks:
+    private, patience = settings.webhook_private, timedelta(hours=settings.webhook_hours)
+    return Webhooks(
+        pool, Receivers(private=private), settings.webhook_secret, private=private, patience=patience
     )
 
 
@@ -148,6 +164,7 @@ class Others(NamedTuple):
     discarded: Discarded
     sealer: Sealer
     snapshots: Snapshots
+    webhooks: Webhooks
 
 
 async def _start_jobs(
@@ -169,6 +186,8 @@ async def _start_jobs(
         ("close seasons", others.sealer.run, 1.0),
         ("purge entries", keeping.purge, 10.0),
         ("purge discarded entries", others.discarded.purge, 10.0),
+        ("announce sealed seasons", others.webhooks.run, 1.0),
+        ("forget old announcements", others.webhooks.purge, DAY / 4),
         ("take snapshots", others.snapshots.run, 60.0),
     ]
     for name, job, every in jobs:

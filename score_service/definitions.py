@@ -10,12 +10,14 @@ from datetime import date, timedelta
 from typing import Any
 
 import asyncpg
+import msgspec
 
+from score_service import webhooks
 from score_service.store import SQL
 from shared.boards import Game, Games
 from shared.errors import LeaderboardError, StoreUnavailable, invalid, not_found
 from shared.events import RulesChanged, publish
-from shared.messages import GameIn, GameOut, LeaderboardIn, LeaderboardOut
+from shared.messages import GameIn, GameOut, LeaderboardDefined, LeaderboardIn, LeaderboardOut
 from shared.names import MAX_SCORE, clean, is_slug
 from shared.postgres import Connection, Pool, slowly, translated
 from shared.seasons import calendar, schedule_fault, timezone_fault
@@ -88,7 +90,7 @@ class Definitions:
 
     async def put_leaderboard(
         self, game: Game, name: str, body: LeaderboardIn, key_id: str = ""
-    ) -> tuple[LeaderboardOut, bool]:
+    ) -> tuple[LeaderboardDefined, bool]:
         """Create or replace a leaderboard, folded from all recorded sessions.
 
         Returns it and whether it is new.
@@ -110,11 +112,13 @@ class Definitions:
             else:
                 row = await self._replace(connection, before, definition)
             await connection.execute(SQL["bump_rules"], game.game_id)
-            if before is None or leaderboard(before) != leaderboard(row):
+            hooked = await webhooks.put(connection, game.game_id, name, body.webhook)
+            if hooked or before is None or leaderboard(before) != leaderboard(row):
                 action = "define" if before is None else "redefine"
                 await connection.execute(SQL["audit"], game.game_id, key_id, action, name, None)
+            url = await connection.fetchval(SQL["webhook_of_leaderboard"], game.game_id, name)
         await self._changed(game.game)
-        return leaderboard(row), before is None
+        return LeaderboardDefined(**msgspec.structs.asdict(leaderboard(row)), webhook=url), before is None
 
     async def drop_leaderboard(self, game: Game, name: str, key_id: str = "") -> None:
         """Drop a leaderboard; the history stays.

@@ -196,6 +196,7 @@ async def put_leaderboard(call: Call) -> Reply:
     game = await _existing(call)
     body = await call.json(_leaderboard)
     name, key_id = call.params["leaderboard"], _key_id(call)
+    call.state["webhooks"].check(body.webhook)
     answer, is_new = await call.state["definitions"].put_leaderboard(game, name, body, key_id)
     return Reply(201 if is_new else 200, encode(answer))
 
@@ -205,6 +206,12 @@ async def drop_leaderboard(call: Call) -> Reply:
     game = await _existing(call)
     await call.state["definitions"].drop_leaderboard(game, call.params["leaderboard"], _key_id(call))
     return Reply(204, b"", [])
+
+
+async def get_webhook(call: Call) -> Reply:
+    """Answer a leaderboard's webhook and what became of its announcements."""
+    game = await _existing(call)
+    return Reply(200, encode(await call.state["webhooks"].look(game, call.params["leaderboard"])))
 
 
 async def put_profile(call: Call) -> Reply:
@@ -258,6 +265,7 @@ def routes() -> list[BaseRoute]:
         route(f"{GAME}/sessions/{{session_id}}", GET=get_session),
         route(f"{GAME}/sessions/{{session_id}}/void", POST=void_session),
         route(f"{GAME}/leaderboards/{{leaderboard}}", PUT=put_leaderboard, DELETE=drop_leaderboard),
+        route(f"{GAME}/leaderboards/{{leaderboard}}/webhook", GET=get_webhook),
         route(f"{GAME}/users/{{user_id}}", PUT=put_profile, DELETE=erase_user),
         route(f"{GAME}/users/{{user_id}}/export", GET=export_user),
         route(f"{GAME}/users/{{user_id}}/ban", POST=ban_user, DELETE=unban_user),

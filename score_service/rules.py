@@ -72,6 +72,16 @@ def standing_line(rank: int, user_id: str, score: int) -> bytes:
     return b"%d,%b,%d\n" % (rank, user_id.encode(), score)
 
 
+def webhook_pause(attempts: int, chance: float) -> float:
+    """Return the seconds until a webhook is tried again: doubled each time, up to six hours.
+
+    Args:
+        attempts: how often it was tried.
+        chance: from 0 to 1, so that not all that failed together are tried again together.
+    """
+    return min(5.0 * 2.0 ** min(attempts - 1, 20), 21_600.0) * (0.5 + chance / 2)
+
+
 def fingerprint(session: SessionIn) -> bytes:
     """Return 16 bytes that tell a replay from a conflict: of the request as sent, before defaults.
 

@@ -219,6 +219,35 @@ BEGIN
 END
 $$;
 
+CREATE TABLE announcements (
+    announcement_id bigint NOT NULL,
+    event_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    leaderboard_id integer NOT NULL,
+    generation integer NOT NULL,
+    season bigint NOT NULL,
+    digest text NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    status text DEFAULT 'waiting'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    ended_at timestamp with time zone,
+    error text,
+    CONSTRAINT announcements_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'delivered'::text, 'given_up'::text, 'outdated'::text])))
+);
+
+COMMENT ON COLUMN announcements.event_id IS 'the same at every attempt: receivers tell by it what they have';
+
+COMMENT ON COLUMN announcements.next_at IS 'when it is tried next; while it is being sent, when another replica may take over';
+
+ALTER TABLE announcements ALTER COLUMN announcement_id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME announcements_announcement_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE audit_log (
     audit_id bigint NOT NULL,
     at timestamp with time zone DEFAULT now() NOT NULL,
@@ -473,6 +502,17 @@ CREATE TABLE users (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE webhooks (
+    leaderboard_id integer NOT NULL,
+    url text NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+COMMENT ON COLUMN webhooks.since IS 'seasons that had closed by then are not announced';
+
+ALTER TABLE ONLY announcements
+    ADD CONSTRAINT announcements_pkey PRIMARY KEY (announcement_id);
+
 ALTER TABLE ONLY audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
 
@@ -533,6 +573,15 @@ ALTER TABLE ONLY snapshots
 ALTER TABLE ONLY users
     ADD CONSTRAINT users_pkey PRIMARY KEY (game_id, user_id);
 
+ALTER TABLE ONLY webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (leaderboard_id);
+
+CREATE INDEX announcements_due ON announcements USING btree (next_at) WHERE (status = 'waiting'::text);
+
+CREATE INDEX announcements_ended ON announcements USING btree (ended_at) WHERE (status <> 'waiting'::text);
+
+CREATE INDEX announcements_of_board ON announcements USING btree (leaderboard_id, announcement_id);
+
 CREATE INDEX audit_log_by_game ON audit_log USING btree (game_id, audit_id);
 
 CREATE INDEX entries_deleted ON entries USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);
@@ -552,6 +601,9 @@ CREATE INDEX users_by_name ON users USING btree (game_id, lower(display_name) te
 ALTER TABLE ONLY leaderboards
     ADD CONSTRAINT leaderboards_game_id_fkey FOREIGN KEY (game_id) REFERENCES games(game_id);
 
+ALTER TABLE ONLY webhooks
+    ADD CONSTRAINT webhooks_leaderboard_id_fkey FOREIGN KEY (leaderboard_id) REFERENCES leaderboards(leaderboard_id) ON DELETE CASCADE;
+
 REVOKE ALL ON FUNCTION detach_periods(until date) FROM PUBLIC;
 GRANT ALL ON FUNCTION detach_periods(until date) TO leaderboard_score;
 
@@ -566,6 +618,8 @@ GRANT SELECT ON TABLE leaderboards TO leaderboard_rank;
 
 REVOKE ALL ON FUNCTION make_periods(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION make_periods(months_ahead integer) TO leaderboard_score;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE announcements TO leaderboard_score;
 
 GRANT SELECT,INSERT ON TABLE audit_log TO leaderboard_score;
 
@@ -610,3 +664,5 @@ GRANT SELECT ON TABLE snapshots TO leaderboard_rank;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE users TO leaderboard_score;
 GRANT SELECT ON TABLE users TO leaderboard_rank;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE webhooks TO leaderboard_score;

@@ -65,6 +65,7 @@ class Sealer:
                     return False
                 key = row["leaderboard_id"], row["generation"], row["season"]
                 total, digest = await _seal(connection, key, row["ties"])
+                await connection.execute(SQL["announce_season"], *key)
         SEALED.inc()
         about = {"leaderboard": row["leaderboard"], "season": row["season"], "digest": digest}
         log.info("sealed a season of %d entries", total, extra=about)

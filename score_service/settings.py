@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+WebhookSecret = Annotated[str, Meta(pattern=r"\A(whsec_[A-Za-z0-9+/]{32,88}={0,2}|(?!whsec_).{24,})\Z")]
+
 
 class Settings(Struct, frozen=True):
     """Settings from the environment; see `shared.settings.load`."""
@@ -67,6 +69,22 @@ class Settings(Struct, frozen=True):
     leave_seconds: Annotated[
         float, Meta(ge=0, le=60, description="how long a stopping process goes on while callers learn of it")
     ] = 3
+    webhook_secret: Annotated[
+        tuple[WebhookSecret, ...],
+        Meta(
+            description="signs what webhooks are sent, by each of these (so it can be changed): `whsec_` and"
+            " base64, or any text; without one there are no webhooks"
+        ),
+    ] = ()
+    webhook_private: Annotated[
+        bool,
+        Meta(
+            description="webhooks may lead to private addresses and be plain http: for closed networks, tests"
+        ),
+    ] = False
+    webhook_hours: Annotated[
+        int, Meta(ge=1, le=720, description="how long a webhook that fails is tried again, ever more slowly")
+    ] = 72
     drain_seconds: Annotated[
         int, Meta(ge=1, le=300, description="how long a stopping process may finish what it accepted")
     ] = 20

@@ -20,6 +20,9 @@ Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[^\x00-\x1f\
 Title = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"\A[^\x00]*\Z")]
 
 
+Webhook = Annotated[str, Meta(max_length=2048, pattern=r"\Ahttps?://[!-~]+\Z", description="an https URL")]
+
+
 class Request(Struct, forbid_unknown_fields=True, frozen=True):
     """A body that came from outside: unknown fields are an error."""
 
@@ -59,6 +62,8 @@ class LeaderboardIn(Request, frozen=True):
     modes: Annotated[tuple[Mode, ...], Meta(min_length=1, max_length=32)] | None = None
     min_score: Score = 0
     max_score: Score = MAX_SCORE
+    webhook: Webhook | UnsetType | None = UNSET
+    """Where sealed seasons are announced; absent: as before, since readers of definitions do not see it."""
 
 
 class ProfileIn(Request, frozen=True):
@@ -122,6 +127,12 @@ class LeaderboardOut(Struct, frozen=True):
     min_score: int
     max_score: int
     status: Literal["building", "ready"]
+
+
+class LeaderboardDefined(LeaderboardOut, frozen=True, kw_only=True):
+    """The same, answered to whoever may define it."""
+
+    webhook: str | None
 
 
 class EntryChange(Struct, frozen=True):

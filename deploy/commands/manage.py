@@ -73,13 +73,30 @@ async def list_boards(api: Leaderboard, out: Output, game: str) -> None:
 @click.option("--mode", "modes", multiple=True, help="A mode that counts, given as often. Default: all.")
 @click.option("--min-score", type=int)
 @click.option("--max-score", type=int)
+@click.option(
+    "--webhook", help="An https URL that sealed seasons are announced to; '' for none. Default: as before."
+)
 @calls
 async def define(api: Leaderboard, out: Output, /, game: str, leaderboard: str, **definition: Any) -> None:
     """Define a leaderboard, or define it anew; what is not given takes its default."""
     body = {name: value for name, value in definition.items() if value not in (None, ())}
+    if body.get("webhook") == "":
+        body["webhook"] = None
     answer = await api.call("PUT", f"/v1/games/{quote(game)}/leaderboards/{quote(leaderboard)}", body)
     status = (answer or {}).get("status", "ready")
     out.say(answer, f"{game}/{leaderboard} is defined ({status})")
+
+
+@boards.command()
+@click.argument("game")
+@click.argument("leaderboard")
+@calls
+async def webhook(api: Leaderboard, out: Output, game: str, leaderboard: str) -> None:
+    """Show where sealed seasons are announced, and what became of the newest announcements."""
+    answer = await api.call("GET", f"/v1/games/{quote(game)}/leaderboards/{quote(leaderboard)}/webhook")
+    fields = ("season", "status", "attempts", "created_at", "next_at", "error")
+    rows = ([each[field] for field in fields] for each in answer["announcements"])
+    out.show(answer, fields, rows, title=answer["webhook"] or "no webhook")
 
 
 @boards.command()

@@ -139,6 +139,15 @@ def test_differences_are_named(run: Run, game: str, tmp_path: Path) -> None:
         assert words in result.output
 
 
+def test_a_webhook_needs_a_secret_and_is_shown_to_admins(run: Run, game: str) -> None:
+    refused = run(
+        "boards", "define", game, "hours", "--schedule", "hourly", "--webhook", "https://example.com/"
+    )
+    assert (refused.exit_code, "WEBHOOK_SECRET" in refused.output) == (1, True)
+    assert run("boards", "define", game, "hours", "--schedule", "hourly", "--webhook", "").exit_code == 0
+    assert answer(run("boards", "webhook", game, "hours", "--json")) == {"webhook": None, "announcements": []}
+
+
 def test_a_board_is_proved_and_damage_is_told(run: Run, stack: Stack, game: str) -> None:
     run("submit", game, "ada=5", "eve=9")
     assert "equal: 2 entries, 1 seasons" in run("verify", game, "global").output

@@ -56,6 +56,7 @@ FIRING = {
     "LoadsFail": {'leaderboard_index_loads_total{outcome="error"}': "0+1x20"},
     "Drift": {'leaderboard_audit_drift_total{repair="rewritten"}': "0 0 1x18"},
     "JobFails": {'leaderboard_job_failures_total{exported_job="relay the outbox"}': "0+1x20"},
+    "WebhooksGivenUp": {'leaderboard_webhook_attempts_total{outcome="given_up"}': "0 0 1x18"},
     "UnexpectedErrors": {"leaderboard_unexpected_errors_total": "0x8 1x12"},
     "PoolBusy": {
         'leaderboard_pool_connections{pool="score_service"}': "8x20",
