@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 
-async def wait_until(condition: Callable[[], Any], timeout: float = 5.0) -> Any:
+async def wait_until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
     """Return the value of a condition (sync or async) once it is true; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:

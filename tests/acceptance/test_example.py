@@ -107,11 +107,12 @@ async def test_posting_again_changes_nothing(stack: Stack, api: httpx.AsyncClien
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(320)
 def test_the_command_prints_the_leaders(tmp_path: Path) -> None:
     """The real thing, with a stack of its own: 108,789 sessions, one a line."""
     command = [sys.executable, "-m", "deploy.cli", "example", "--statistic", "home-runs"]
     environ = {**surroundings(), "LOCAL_DATA_DIR": str(tmp_path)}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=110, check=True)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=True)
     assert "108,789 recorded, 0 known already" in done.stdout
     for name, total in LEADERS.items():
         assert any(name in line and total in line for line in done.stdout.splitlines())
