@@ -72,7 +72,7 @@ schema: $(VENV)/.dev ## Write schema.sql, SETTINGS.md and METRICS.md anew from t
 lock: ## Renew the lock files (needs uv: https://docs.astral.sh/uv)
 	$(LOCK) --upgrade --all-extras $(foreach name,$(UNUSED),--no-emit-package $(name)) -o requirements-dev.txt
 	$(LOCK) --extra local -c requirements-dev.txt -o requirements-local.txt
-	$(LOCK) -c requirements-dev.txt -o requirements.txt
+	$(LOCK) --extra traces -c requirements-dev.txt -o requirements.txt
 
 release: $(VENV)/.dev ## Build sdist and wheel into dist, try the wheel where nothing else is, list what is in it
 	rm -rf dist build

@@ -19,6 +19,7 @@ from gateway.service import Gateway
 from gateway.settings import Settings
 from gateway.upstream import Upstream
 from shared.supervise import repeated
+from shared.tracing import start
 from shared.tuning import settle_down
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
         for name, url in (("score", settings.score_url), ("rank", settings.rank_url))
     }
     gateway = Gateway(settings, keyring, upstreams, await _quota(settings, stack))
+    _trace(settings, gateway, stack)
     await stack.enter_async_context(repeated("read the keys again", keyring.refresh, every=1.0))
     for name, upstream in upstreams.items():
         stack.push_async_callback(upstream.close)
@@ -89,6 +91,15 @@ async def _quota(settings: Settings, stack: AsyncExitStack) -> Quota | None:
     stack.push_async_callback(quota.close)
     await stack.enter_async_context(repeated("share rate limits", quota.serve, every=0.1))
     return quota
+
+
+def _trace(settings: Settings, gateway: Gateway, stack: AsyncExitStack) -> None:
+    tracer = start("gateway", settings.otel_exporter_otlp_endpoint, settings.otel_bsp_max_queue_size)
+    if tracer is not None:
+        from gateway.traces import Traces  # and with it OpenTelemetry, which others need not have
+
+        gateway.traces = Traces(tracer, settings.otel_traces_sampler_arg)
+        stack.callback(gateway.traces.close)
 
 
 def _players(settings: Settings) -> Players | None:

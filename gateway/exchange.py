@@ -38,6 +38,8 @@ class Exchange:
     def start(self) -> None:
         """Send the request on the best idle connection, or wait for one."""
         request = self._request
+        if self._gateway.traces is not None:
+            self._gateway.traces.enter(request)
         wire = None if request.route.is_stream else request.upstream.take()
         if wire is not None:
             self._wire = wire

@@ -28,6 +28,7 @@ from shared.keys import LEVELS
 if TYPE_CHECKING:
     from gateway.door import Door
     from gateway.quota import Ask, Quota
+    from gateway.traces import Traces
 
 
 ME_IN_QUERY = re.compile(rb"(?:(?<=&)|^)user_id=me(?=&|$)")
@@ -51,6 +52,8 @@ class Gateway:
         self.doors: set[Door] = set()
         self.is_stopping = False
         self.quota = quota
+        self.traces: Traces | None = None
+        """Set where tracing is on."""
         self.outbox = Outbox()
         self.held = 0
         """Bytes of request bodies in memory."""
@@ -206,6 +209,8 @@ class Gateway:
 
     def note(self, request: Request, status: int, peer: str) -> None:
         """Keep what is kept of an answered request."""
+        if self.traces is not None:
+            self.traces.leave(request, status)
         self.access.note(request, status, self._client(request, peer))
 
     # --- and goes on

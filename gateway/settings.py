@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from shared.names import MAX_BODY_BYTES
+from shared.settings import TraceEndpoint, TraceQueue
 
 WHERE = r"\Ahttp://[^/,]+(,http://[^/,]+)*\Z|\Aunix:/.+\Z"
 
@@ -127,3 +128,14 @@ class Settings(Struct, frozen=True):
     drain_seconds: Annotated[
         int, Meta(ge=1, le=300, description="how long a stopping process may finish what it accepted")
     ] = 20
+    otel_exporter_otlp_endpoint: TraceEndpoint = ""
+    otel_bsp_max_queue_size: TraceQueue = 2048
+    otel_traces_sampler_arg: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="the part of the requests that is traced; a caller with a key of ours may say "
+            "yes or no by `traceparent`",
+        ),
+    ] = 0.01

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import uvicorn
 
@@ -34,8 +35,15 @@ def main() -> int:
         return 2
     logs.configure("rank_service", settings.log_level)
     app = App(settings)
+    outer = http.traced(
+        app,
+        "rank_service",
+        settings.otel_exporter_otlp_endpoint,
+        settings.otel_bsp_max_queue_size,
+        Path(__file__).parent / "sql",
+    )
     config = http.configured(
-        app, host=settings.rank_host, port=settings.rank_port, drain_seconds=settings.drain_seconds
+        outer, host=settings.rank_host, port=settings.rank_port, drain_seconds=settings.drain_seconds
     )
     return http.serve(Server(config, app, leave_seconds=settings.leave_seconds))
 

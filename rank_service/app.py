@@ -107,6 +107,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
             name="rank_service",
             on_identity=seen,
             statement_timeout_ms=settings.statement_timeout_ms,
+            traced=bool(settings.otel_exporter_otlp_endpoint),
         )
     )
     games = Games(pool)
@@ -159,6 +160,7 @@ async def _open_standby(settings: Settings, stack: AsyncExitStack, primary: Pool
         on_identity=lambda _: None,
         statement_timeout_ms=settings.statement_timeout_ms,
         standby=True,
+        traced=bool(settings.otel_exporter_otlp_endpoint),
     )
     standby = Standby(primary, await stack.enter_async_context(pool))
     await stack.enter_async_context(repeated("look at the standby", standby.look, every=1.0))

@@ -50,7 +50,7 @@ class Fallback:
     def __init__(self, store: Reads, *, lanes: int, queue: int) -> None:
         self._store = store
         self._coalescer: Coalescer[Question, Answer] = Coalescer(
-            self._flush, batch=BATCH, queue=queue, lanes=lanes
+            self._flush, name="ask the database", batch=BATCH, queue=queue, lanes=lanes
         )
         self.ask = self._coalescer.get
         """Ask one question; the future gives its answer, or StoreUnavailable."""

@@ -85,7 +85,7 @@ class Lookups:
     def __init__(self, index: RankingIndex, *, queue: int) -> None:
         self._index = index
         self._coalescer: Coalescer[Question | Names, Answer | Kept | Miss] = Coalescer(
-            self._flush, batch=BATCH, queue=queue
+            self._flush, name="ask the index", batch=BATCH, queue=queue
         )
         self._hot: Hot = OrderedDict()
         self._used: OrderedDict[str, Ranking] = OrderedDict()

@@ -292,7 +292,7 @@ def matches(known: bytes, etag: bytes) -> bool:
 
 
 _ENTRY, _TOP, _AROUND = Endpoint(entry), Endpoint(top), Endpoint(around)
-_STREAM = Endpoint(stream)
+_STREAM = Endpoint(stream, is_stream=True)
 
 
 def direct(url: bytes) -> Direct | None:

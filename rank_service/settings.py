@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from shared.settings import TraceEndpoint, TraceQueue
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -68,3 +70,5 @@ class Settings(Struct, frozen=True):
     drain_seconds: Annotated[
         int, Meta(ge=0, le=300, description="requests under way may take this long at shutdown")
     ] = 10
+    otel_exporter_otlp_endpoint: TraceEndpoint = ""
+    otel_bsp_max_queue_size: TraceQueue = 2048

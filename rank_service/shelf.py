@@ -54,7 +54,9 @@ class Shelf:
     def __init__(self, index: RankingIndex, lookups: Lookups, *, queue: int) -> None:
         self._index = index
         self._lookups = lookups
-        self._coalescer: Coalescer[str, bytes | None] = Coalescer(self._flush, batch=BATCH, queue=queue)
+        self._coalescer: Coalescer[str, bytes | None] = Coalescer(
+            self._flush, name="ask for kept answers", batch=BATCH, queue=queue
+        )
 
     async def find(self, question: Question, version: str) -> Answer | None:
         """Return the answer kept at this version, None when there is none."""

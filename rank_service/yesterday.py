@@ -48,7 +48,9 @@ class Yesterday:
         self._day = date.min
         self._ranks: dict[Asked, int | None] = {}
         self._without: dict[Ranking, float] = {}
-        self._asking: Coalescer[Asked, int | None] = Coalescer(self._ask, batch=BATCH, queue=QUEUE)
+        self._asking: Coalescer[Asked, int | None] = Coalescer(
+            self._ask, name="ask for yesterday", batch=BATCH, queue=QUEUE
+        )
 
     async def change(self, ranking: Ranking, user_id: str, rank: int) -> int | None:
         """Return how many places a user has risen since yesterday's snapshot; None when not in that."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from score_service.app import App
 from score_service.settings import Settings
 from shared import logs
-from shared.http import Server, configured, serve
+from shared.http import Server, configured, serve, traced
 from shared.settings import SettingsError, load
 
 
@@ -21,7 +22,13 @@ def main() -> int:
         return 2
     logs.configure("score_service", settings.log_level)
     config = configured(
-        App(settings),
+        traced(
+            App(settings),
+            "score_service",
+            settings.otel_exporter_otlp_endpoint,
+            settings.otel_bsp_max_queue_size,
+            Path(__file__).parent / "sql",
+        ),
         host=settings.score_host,
         port=settings.score_port,
         drain_seconds=settings.drain_seconds,

@@ -147,6 +147,7 @@ def _pool(settings: Settings, indexes: list[RankingIndex]) -> AbstractAsyncConte
         name="score_service",
         on_identity=seen,
         statement_timeout_ms=settings.score_statement_timeout_ms,
+        traced=bool(settings.otel_exporter_otlp_endpoint),
         patience=settings.score_answer_ms / 1000,
     )
 

@@ -67,7 +67,9 @@ class Sessions:
         self._applier = applier
         self._history = history
         self._applies: set[asyncio.Task[None]] = set()
-        self._commits = Coalescer(self._flush, batch=batch, queue=queue, lanes=lanes, weigh=_weight)
+        self._commits = Coalescer(
+            self._flush, name="commit", batch=batch, queue=queue, lanes=lanes, weigh=_weight
+        )
         WAITING.set_function(lambda: self.waiting)
 
     @property

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from shared.settings import TraceEndpoint, TraceQueue
+
 WebhookSecret = Annotated[str, Meta(pattern=r"\A(whsec_[A-Za-z0-9+/]{32,88}={0,2}|(?!whsec_).{24,})\Z")]
 
 
@@ -88,3 +90,5 @@ class Settings(Struct, frozen=True):
     drain_seconds: Annotated[
         int, Meta(ge=1, le=300, description="how long a stopping process may finish what it accepted")
     ] = 20
+    otel_exporter_otlp_endpoint: TraceEndpoint = ""
+    otel_bsp_max_queue_size: TraceQueue = 2048

@@ -242,10 +242,16 @@ StreamHandler = Callable[[Call], Awaitable[Stream]]
 class Endpoint:
     """A handler as an ASGI application: bounds its time, turns every error into a problem."""
 
-    __slots__ = ("_handler",)
+    __slots__ = ("_handler", "is_stream")
 
-    def __init__(self, handler: Handler | StreamHandler) -> None:
+    def __init__(self, handler: Handler | StreamHandler, *, is_stream: bool = False) -> None:
         self._handler = handler
+        self.is_stream = is_stream
+
+    @property
+    def name(self) -> str:
+        """What its handler is called."""
+        return self._handler.__name__
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -10,9 +10,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Generic, TypeVar
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from shared import tracing
 from shared.errors import LeaderboardError
+
+if TYPE_CHECKING:
+    from shared.spans import Span
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +34,7 @@ class Coalescer(Generic[I, R]):
 
     Args:
         flush: takes 1..`batch` items, returns one result (or exception, or LATER) for each, in order.
+        name: what a flush is called in traces.
         batch: the most weight of one flush (a heavier item goes alone).
         weigh: the weight of an item; by default each weighs 1.
         queue: the most items waiting; past it `get` raises `overloaded` at once.
@@ -39,12 +45,16 @@ class Coalescer(Generic[I, R]):
         self,
         flush: Callable[[Sequence[I]], Awaitable[Sequence[R | BaseException]]],
         *,
+        name: str = "batch",
         batch: int,
         queue: int,
         lanes: int = 1,
         weigh: Callable[[I], int] | None = None,
     ) -> None:
         self._flush = flush
+        self._name = name
+        self._spans: dict[asyncio.Future[R], Span] = {}
+        """Those of the requests waiting that are traced."""
         self._weigh = weigh
         self._batch = batch
         self._queue = queue
@@ -71,10 +81,13 @@ class Coalescer(Generic[I, R]):
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
+        if (span := tracing.CURRENT.get()) is not None:
+            self._spans[future] = span
         self._waiting.append((item, future))
         if self._idle_lanes:
             self._idle_lanes -= 1
-            task = loop.create_task(self._drain())
+            # In a context of its own: what it does is done for all, not for who came first.
+            task = loop.create_task(self._drain(), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return future
@@ -90,7 +103,13 @@ class Coalescer(Generic[I, R]):
                 taken = self._take()
                 # Who went away (a client that hung up, a deadline) needs no answer.
                 wanted = [pair for pair in taken if not pair[1].done()]
-                if wanted:
+                spans = self._spans_of(taken) if self._spans else []
+                if not wanted:
+                    continue
+                if not spans:
+                    await self._run(wanted)
+                    continue
+                with tracing.batch(self._name, spans, len(wanted)):
                     await self._run(wanted)
         finally:
             self._idle_lanes += 1
@@ -104,6 +123,10 @@ class Coalescer(Generic[I, R]):
         while self._waiting and (weight := weight + self._weigh(self._waiting[0][0])) <= self._batch:
             taken.append(self._waiting.popleft())
         return taken
+
+    def _spans_of(self, taken: list[tuple[I, asyncio.Future[R]]]) -> list[Span]:
+        found = [(future, self._spans.pop(future, None)) for _, future in taken]
+        return [span for future, span in found if span is not None and not future.done()]
 
     async def _run(self, pairs: list[tuple[I, asyncio.Future[R]]]) -> None:
         results: Sequence[R | BaseException]

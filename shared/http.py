@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -18,6 +19,7 @@ from uvicorn.server import ServerState
 from shared.asgi import Call, Endpoint, Reply
 from shared.direct import Direct, DirectProtocol, Turn
 from shared.supervise import repeated
+from shared.tracing import start
 
 STARTUP_FAILURE = 3
 """The exit status of a server that did not start; uvicorn's own."""
@@ -162,6 +164,16 @@ def configured(app: ASGIApp, *, host: str, port: int, drain_seconds: int) -> uvi
         timeout_keep_alive=75,
         timeout_graceful_shutdown=drain_seconds,
     )
+
+
+def traced(app: ASGIApp, service: str, endpoint: str, queue: int, sql: Path) -> ASGIApp:
+    """Return an application that traces its sampled requests; itself where tracing is off."""
+    tracer = start(service, endpoint, queue, sql)
+    if tracer is None:
+        return app
+    from shared.traced import Traced  # and with it OpenTelemetry, which others need not have
+
+    return Traced(app, tracer)
 
 
 def serve(server: uvicorn.Server) -> int:

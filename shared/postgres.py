@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 from prometheus_client import Counter, Gauge
 
+from shared import tracing
 from shared.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -157,6 +158,7 @@ async def open_pool(
     statement_timeout_ms: int,
     patience: float | None = None,
     standby: bool = False,
+    traced: bool = False,
 ) -> AsyncIterator[Pool]:
     """Open a pool of at most `size` connections that are made when needed.
 
@@ -170,6 +172,7 @@ async def open_pool(
         patience: seconds after which a connection without an answer is given up; by default a little
             more than the statement timeout. See `slowly`.
         standby: choose a standby where there is one.
+        traced: tell of every statement, for traces.
     """
     chosen = asyncpg.connect_utils.SessionAttribute
 
@@ -181,6 +184,8 @@ async def open_pool(
         connection.patience = connection.usual = patience or longest
         connection.longest = longest
         on_identity(await connection.fetchval(IDENTITY))
+        if traced:
+            connection.add_query_logger(tracing.statement)
 
     async def keep(connection: Any) -> None:
         """Skip the round trip that resets a returned connection: nothing we do outlives a transaction."""

@@ -25,6 +25,11 @@ class Methods:
         # Not a coroutine of its own: ten thousand streams would each hold its frame.
         return self._table.get(scope["method"], _NOT_THIS_WAY)(scope, receive, send)
 
+    def name_of(self, method: str) -> str:
+        """Return what the handler of a method is called."""
+        endpoint = self._table.get(method)
+        return endpoint.name if isinstance(endpoint, Endpoint) else "nothing"
+
 
 def route(path: str, **handlers: Handler) -> Route:
     """Build the route of one path: `route("/x", GET=read, PUT=write)`; what has GET has HEAD."""

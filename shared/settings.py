@@ -15,6 +15,19 @@ import msgspec
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+# Settings that every service has, in the words of OpenTelemetry's specification.
+TraceEndpoint = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A(https?://[^/ ]+(/.*)?)?\Z",
+        description="a collector that takes traces as OTLP over HTTP (`http://collector:4318`); empty: none "
+        "are made. OTEL_EXPORTER_OTLP_HEADERS and the like hold too",
+    ),
+]
+TraceQueue = Annotated[
+    int, msgspec.Meta(ge=1, le=1_000_000, description="most spans waiting to be sent; past it the oldest go")
+]
+
 
 class SettingsError(Exception):
     """One or more settings are missing or wrong; `faults` lists all of them."""

@@ -18,6 +18,7 @@ import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from shared import tracing
 from shared.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,8 @@ SCRIPTS = {
     path.stem: _COMMON + path.read_text() for path in sorted(_LUA.glob("*.lua")) if path.stem != "common"
 }
 SHA = {name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in SCRIPTS.items()}
+
+_SCRIPT_NAMES = {sha: name for name, sha in SHA.items()}
 
 RETRY_AFTER = 0.25
 """Seconds after a failed connect in which callers are turned away at once."""
@@ -74,7 +77,11 @@ class Wire:
             await self._ensure()
             if self.identity != identity:
                 raise StoreUnavailable("redis is another server than a moment ago")
-            return await self._exchange(commands)
+            span = tracing.CURRENT.get()
+            if span is None:
+                return await self._exchange(commands)
+            with span.child(f"Redis {_first(commands)}", _described(commands)):
+                return await self._exchange(commands)
 
     async def close(self) -> None:
         """Close the connection."""
@@ -146,6 +153,19 @@ async def _reply(connection: AbstractConnection) -> Any:
         return await connection.read_response(disable_decoding=True)
     except ResponseError as error:
         return error
+
+
+def _called(command: Command) -> str:
+    return _SCRIPT_NAMES.get(command[1], "") if command[0] == "EVALSHA" else str(command[0])
+
+
+def _first(commands: Sequence[Command]) -> str:
+    return _called(commands[0]) if commands else "nothing"
+
+
+def _described(commands: Sequence[Command]) -> dict[str, str | int]:
+    names = " ".join(dict.fromkeys(map(_called, commands)))
+    return {"db.system.name": "redis", "db.operation.name": names, "db.operation.batch.size": len(commands)}
 
 
 def _field(info: Any, name: bytes) -> str:

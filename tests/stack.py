@@ -60,9 +60,9 @@ def surroundings() -> dict[str, str]:
 
 
 @contextmanager
-def running_stack(folder: Path) -> Iterator[Stack]:
-    """Run a stack in `folder` while the block lasts."""
-    environ = surroundings()
+def running_stack(folder: Path, **settings: str) -> Iterator[Stack]:
+    """Run a stack in `folder`, with these settings (in upper case), while the block lasts."""
+    environ = {**surroundings(), **settings}
     with stack(folder, environ):
         yield Stack(
             folder,

@@ -1,0 +1,98 @@
+"""A service's application with a span around each request that its caller samples.
+
+Imported only where tracing is on. Streams are left out: they have no end to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.asgi import Call, Endpoint, Reply, Stream
+from shared.direct import Direct
+from shared.routing import Methods
+from shared.spans import Attributes, Tracer
+from shared.tracing import Parent, parse
+
+
+class Traced:
+    """An application whose sampled requests are traced; its short way (see shared.direct) too."""
+
+    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+        self._app = app
+        self._tracer = tracer
+        self._endpoints: dict[Endpoint, TracedEndpoint] = {}
+        find: Callable[[bytes], Direct | None] | None = getattr(app, "direct", None)
+        self.direct = None if find is None else lambda url: self._traced(find(url))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or run the lifespan and send the last spans at its end."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, self._closing(send))
+            return
+        parent = _sampled(dict(scope["headers"]).get(b"traceparent"))
+        if parent is None or scope["path"].endswith("/stream"):
+            await self._app(scope, receive, send)
+            return
+        statuses: list[int] = []
+
+        async def note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+            await send(message)
+
+        request_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        span = self._tracer.serve("request", parent, _attributes(scope["method"], request_id))
+        with span.current():
+            await self._app(scope, receive, note)
+            endpoint = scope.get("endpoint")
+            name = endpoint.name_of(scope["method"]) if isinstance(endpoint, Methods) else "request"
+            span.answered(name, statuses[0] if statuses else 499)
+
+    def _traced(self, found: Direct | None) -> Direct | None:
+        if found is None or found.endpoint.is_stream:
+            return found
+        traced = self._endpoints.get(found.endpoint)
+        if traced is None:
+            traced = self._endpoints[found.endpoint] = TracedEndpoint(found.endpoint, self._tracer)
+        return found._replace(endpoint=traced)
+
+    def _closing(self, send: Send) -> Send:
+        async def closing(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                self._tracer.close()
+            await send(message)
+
+        return closing
+
+
+class TracedEndpoint(Endpoint):
+    """An endpoint of the short way whose sampled requests are traced."""
+
+    __slots__ = ("_inner", "_tracer")
+
+    def __init__(self, inner: Endpoint, tracer: Tracer) -> None:
+        super().__init__(inner._handler)
+        self._inner = inner
+        self._tracer = tracer
+
+    async def answer(self, call: Call) -> Reply | Stream | None:
+        """Return the answer to one request."""
+        parent = _sampled(call.header(b"traceparent"))
+        if parent is None:
+            return await self._inner.answer(call)
+        span = self._tracer.serve("request", parent, _attributes(call.scope["method"], call.request_id))
+        with span.current():
+            reply = await self._inner.answer(call)
+            span.answered(self._inner.name, reply.status if isinstance(reply, Reply) else 499)
+        return reply
+
+
+def _sampled(header: bytes | None) -> Parent | None:
+    parent = parse(header)
+    return parent if parent is not None and parent.sampled else None
+
+
+def _attributes(method: str, request_id: str) -> Attributes:
+    return {"http.request.method": method, "leaderboard.request_id": request_id}
