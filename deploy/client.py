@@ -76,7 +76,7 @@ class Client:
         """Yield the lines of an answer as they come, over a connection of its own.
 
         Raises:
-            OSError: the server cannot be reached, broke off, or did not answer with 200 and chunks.
+            OSError: the server cannot be reached, broke off, or did not answer with 200.
             TimeoutError: nothing came for `SILENCE` seconds.
         """
         reader, writer = await self._connect()
@@ -84,10 +84,10 @@ class Client:
             writer.write(f"GET {path} HTTP/1.1\r\n{self._head}{headers}\r\n".encode())
             async with asyncio.timeout(TIMEOUT):
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            if int(head.split(b" ", 2)[1]) != 200 or b"\r\ntransfer-encoding: chunked" not in head:
+            if int(head.split(b" ", 2)[1]) != 200:
                 raise ConnectionError("the server answered " + head.partition(b"\r")[0].decode())
             rest = b""
-            async for chunk in _chunks(reader):
+            async for chunk in _pieces(reader, head):
                 *whole, rest = (rest + chunk).split(b"\n")
                 for line in whole:
                     yield line
@@ -98,6 +98,17 @@ class Client:
 
     async def _connect(self) -> Wire:
         return await asyncio.open_connection(*self._address, ssl=self._tls or None)
+
+
+async def _pieces(reader: asyncio.StreamReader, head: bytes) -> AsyncIterator[bytes]:
+    """Yield a body as it comes; one that was short may come whole, with its length."""
+    if b"\r\ntransfer-encoding: chunked" in head:
+        async for chunk in _chunks(reader):
+            yield chunk
+        return
+    _, _, rest = head.partition(b"\r\ncontent-length:")
+    async with asyncio.timeout(TIMEOUT):
+        yield await reader.readexactly(int(rest.partition(b"\r\n")[0] or 0))
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -14,49 +14,99 @@ from shared.names import MAX_SCORE, is_user_id
 Standing = tuple[str, int]
 """A user and a score."""
 
-PAGE = 1000
-"""Members read from Redis at once."""
+Order = Literal["asc", "desc"]
 
 
-class Source(NamedTuple):
-    """Standings somewhere else, and how ties are decided there."""
+class Record(NamedTuple):
+    """A user's place elsewhere: `tiebreak` orders equal scores there, `rank` is what is written there."""
 
-    name: str
-    standings: list[Standing]
-    ties: str
+    user: str
+    score: int
+    tiebreak: Any = None
+    rank: int | None = None
+
+
+class Source:
+    """Standings somewhere else.
+
+    Args:
+        name: what they are called.
+        records: everyone's.
+        ties: how equal scores are told apart there, for people.
+        order: which end is best there, where the source says so.
+        notes: what a person should know about what moves and what does not.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        records: Iterable[Record],
+        ties: str,
+        *,
+        order: Order | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self.name = name
+        self.records = sorted(records, key=lambda record: record.user)
+        self.ties = ties
+        self.order = order
+        self.notes = list(notes)
+
+    @property
+    def standings(self) -> list[Standing]:
+        """Every user and score, by user."""
+        return [(record.user, record.score) for record in self.records]
+
+    def ranks(self, order: Order) -> dict[str, int]:
+        """Return everyone's rank there; nothing where the source has none."""
+        if all(record.tiebreak is not None for record in self.records):
+            best_first = sorted(
+                self.records, key=lambda record: (record.score, record.tiebreak), reverse=order == "desc"
+            )
+            return {record.user: place for place, record in enumerate(best_first, start=1)}
+        return {record.user: record.rank for record in self.records if record.rank is not None}
 
 
 class Unusable(ValueError):
     """A source cannot be read, or holds what we cannot hold."""
 
 
-def read(kind: str, where: str, board: str | None) -> Source:
+def read(kind: str, where: str, board: str | None, expiry: str | None = None) -> Source:
     """Read a source.
 
     Args:
         kind: csv, jsonl, redis, podium or nakama.
-        where: a file, or the URL of a Redis.
+        where: a file, the URL of a Redis, or that of Nakama's Postgres.
         board: the sorted set's key, Podium's or Nakama's leaderboard id.
+        expiry: which period of a Nakama leaderboard, by the time its records expire; the present one.
 
     Raises:
         Unusable: with the first fault found.
     """
+    from deploy import elsewhere  # and with it the drivers, which a file does not need
+
     try:
-        if kind in ("redis", "podium"):
-            found, ties = list(_sorted_set(where, _needed(board))), "by the member's bytes, descending"
+        if kind == "redis":
+            source = elsewhere.sorted_set(where, _needed(board))
+        elif kind == "podium":
+            source = elsewhere.podium(where, _needed(board))
+        elif kind == "nakama" and where.partition("://")[0] in ("postgres", "postgresql"):
+            source = elsewhere.nakama(where, _needed(board), expiry)
         elif kind == "nakama":
-            found, ties = list(_nakama(Path(where), _needed(board))), "by subscore, then by when it was set"
+            rows = _rows(Path(where), "leaderboard_id", "owner_id", "score")
+            source = elsewhere.nakama_rows(rows, _needed(board), expiry)
         else:
-            found, ties = list((_csv if kind == "csv" else _jsonl)(Path(where))), "as the file has them"
+            records = (_csv if kind == "csv" else _jsonl)(Path(where))
+            source = Source(board or Path(where).stem, records, "as the file has them")
     except (OSError, UnicodeDecodeError, orjson.JSONDecodeError, csv.Error) as error:
         raise Unusable(f"{where}: {error}") from error
     known: set[str] = set()
-    for user, score in found:
-        check(user, score)
-        if user in known:
-            raise Unusable(f"{user} is there twice")
-        known.add(user)
-    return Source(board or Path(where).stem, sorted(found), ties)
+    for record in source.records:
+        check(record.user, record.score)
+        if record.user in known:
+            raise Unusable(f"{record.user} is there twice")
+        known.add(record.user)
+    return source
 
 
 def check(user: str, score: int) -> None:
@@ -93,43 +143,25 @@ def _needed(board: str | None) -> str:
     return board
 
 
-def _sorted_set(url: str, key: str) -> Iterator[Standing]:
-    """Read a sorted set; Podium keeps each leaderboard in one, its id the key, its members public ids."""
-    from redis import Redis
-    from redis.exceptions import RedisError
-
-    try:
-        with Redis.from_url(url, decode_responses=True) as client:
-            if client.type(key) != "zset":
-                raise Unusable(f"{key} is no sorted set there")
-            start = 0
-            while page := client.zrange(key, start, start + PAGE - 1, withscores=True):
-                yield from ((str(member), whole(member, score)) for member, score in page)
-                start += PAGE
-    except RedisError as error:
-        raise Unusable(f"the Redis cannot be read: {error}") from error
-
-
-def _nakama(path: Path, board: str) -> Iterator[Standing]:
-    """Read `COPY leaderboard_record TO ... WITH (FORMAT csv, HEADER)`: one leaderboard's records."""
-    for row in _rows(path, "leaderboard_id", "owner_id", "score"):
-        if row["leaderboard_id"] == board:
-            yield row["owner_id"], whole(row["owner_id"], row["score"])
-
-
-def _csv(path: Path) -> Iterator[Standing]:
+def _csv(path: Path) -> Iterator[Record]:
     for row in _rows(path, "user_id", "score"):
-        yield row["user_id"], whole(row["user_id"], row["score"])
+        yield _record(row)
 
 
-def _jsonl(path: Path) -> Iterator[Standing]:
+def _jsonl(path: Path) -> Iterator[Record]:
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         if not line.strip():
             continue
         row = orjson.loads(line)
         if not isinstance(row, dict) or not {"user_id", "score"} <= row.keys():
             raise Unusable(f"{path}:{number}: an object with user_id and score is needed")
-        yield str(row["user_id"]), whole(str(row["user_id"]), row["score"])
+        yield _record(row)
+
+
+def _record(row: dict[str, Any]) -> Record:
+    user, rank = str(row["user_id"]), row.get("rank")
+    written = whole(user, rank) if rank not in (None, "") else None
+    return Record(user, whole(user, row["score"]), rank=written)
 
 
 def _rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:

@@ -5,12 +5,10 @@ Imported only where tracing is on. Streams are left out: they have no end to wai
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.asgi import Call, Endpoint, Reply, Stream
-from shared.direct import Direct
+from shared.direct import Direct, Find, Finds
 from shared.routing import Methods
 from shared.spans import Attributes, Tracer
 from shared.tracing import Parent, parse
@@ -23,8 +21,8 @@ class Traced:
         self._app = app
         self._tracer = tracer
         self._endpoints: dict[Endpoint, TracedEndpoint] = {}
-        find: Callable[[bytes], Direct | None] | None = getattr(app, "direct", None)
-        self.direct = None if find is None else lambda url: self._traced(find(url))
+        finds: Finds = getattr(app, "direct", {})
+        self.direct: Finds = {method: self._tracing(method.decode(), find) for method, find in finds.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the lifespan and send the last spans at its end."""
@@ -50,12 +48,15 @@ class Traced:
             name = endpoint.name_of(scope["method"]) if isinstance(endpoint, Methods) else "request"
             span.answered(name, statuses[0] if statuses else 499)
 
-    def _traced(self, found: Direct | None) -> Direct | None:
+    def _tracing(self, method: str, find: Find) -> Find:
+        return lambda url: self._traced(method, find(url))
+
+    def _traced(self, method: str, found: Direct | None) -> Direct | None:
         if found is None or found.endpoint.is_stream:
             return found
         traced = self._endpoints.get(found.endpoint)
         if traced is None:
-            traced = self._endpoints[found.endpoint] = TracedEndpoint(found.endpoint, self._tracer)
+            traced = self._endpoints[found.endpoint] = TracedEndpoint(method, found.endpoint, self._tracer)
         return found._replace(endpoint=traced)
 
     def _closing(self, send: Send) -> Send:
@@ -70,10 +71,11 @@ class Traced:
 class TracedEndpoint(Endpoint):
     """An endpoint of the short way whose sampled requests are traced."""
 
-    __slots__ = ("_inner", "_tracer")
+    __slots__ = ("_inner", "_method", "_tracer")
 
-    def __init__(self, inner: Endpoint, tracer: Tracer) -> None:
+    def __init__(self, method: str, inner: Endpoint, tracer: Tracer) -> None:
         super().__init__(inner._handler)
+        self._method = method
         self._inner = inner
         self._tracer = tracer
 
@@ -82,7 +84,7 @@ class TracedEndpoint(Endpoint):
         parent = _sampled(call.header(b"traceparent"))
         if parent is None:
             return await self._inner.answer(call)
-        span = self._tracer.serve("request", parent, _attributes(call.scope["method"], call.request_id))
+        span = self._tracer.serve("request", parent, _attributes(self._method, call.request_id))
         with span.current():
             reply = await self._inner.answer(call)
             span.answered(self._inner.name, reply.status if isinstance(reply, Reply) else 499)

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
-from redis import Redis
 
 from deploy.api import Away, Leaderboard, Refused
 from deploy.cli import main
 from deploy.embedded import free_ports
-from deploy.sources import Unusable, read
-from deploy.transfer import ranked
+from tests.doors import Service
 from tests.stack import Stack
 
 Run = Callable[..., Result]
@@ -112,33 +109,6 @@ def test_mistakes_are_answered_with_a_sentence(
     assert "Traceback" not in result.output
 
 
-def test_a_file_moves_in_once_and_is_proved(run: Run, game: str, tmp_path: Path) -> None:
-    (tmp_path / "old.csv").write_text("user_id,score\n" + "".join(f"u{n},{n // 2}\n" for n in range(2500)))
-    for _ in range(2):
-        proof = answer(run("import", "csv", tmp_path / "old.csv", game, "global", "--json"))
-        assert (proof["users"], proof["holds"], proof["tied"]) == (2500, True, 2500)
-    exported = run("export", game, "global").output.splitlines()
-    assert exported[:2] == ["rank,user_id,score,ties", "1,u2498,1249,2"]
-    assert len(exported) == 2501
-
-
-def test_a_source_that_changed_is_not_counted_twice(run: Run, game: str, tmp_path: Path) -> None:
-    for score, code in (("1", 0), ("2", 1)):
-        (tmp_path / "old.csv").write_text(f"user_id,score\nada,{score}\n")
-        result = run("import", "csv", tmp_path / "old.csv", game, "global")
-        assert result.exit_code == code
-    assert "session_conflict" in result.output
-
-
-def test_differences_are_named(run: Run, game: str, tmp_path: Path) -> None:
-    run("submit", game, "ada=5", "eve=9")
-    (tmp_path / "old.csv").write_text("user_id,score\nada,4\nbob,1\n")
-    result = run("import", "csv", tmp_path / "old.csv", game, "global", "--verify")
-    assert result.exit_code == 1
-    for words in ("missing here: 1", "ada: 4 there, 5 here", "1 users here are not in the source"):
-        assert words in result.output
-
-
 def test_a_webhook_needs_a_secret_and_is_shown_to_admins(run: Run, game: str) -> None:
     refused = run(
         "boards", "define", game, "hours", "--schedule", "hourly", "--webhook", "https://example.com/"
@@ -163,46 +133,6 @@ def test_a_board_is_proved_and_damage_is_told(run: Run, stack: Stack, game: str)
     told = json.loads(run("verify", game, "global", "--json").output)
     assert (told["equal"], told["differences"]) == (False, {"total": 1, "wrong entry": 1})
     assert run("verify", game, "nothing").exit_code == 2
-
-
-@pytest.mark.parametrize("kind", ["redis", "podium"])
-def test_a_sorted_set_moves_in(run: Run, game: str, redis_url: str, kind: str) -> None:
-    with Redis.from_url(redis_url) as redis:
-        redis.zadd("weekly", {"ada": 3, "bob": 3, "cyd": 1})
-    proof = answer(run("import", kind, redis_url, game, "global", "--board", "weekly", "--json"))
-    assert (proof["holds"], proof["tied"]) == (True, 2)
-
-
-def test_a_nakama_table_moves_in(run: Run, game: str, tmp_path: Path) -> None:
-    table = "leaderboard_id,owner_id,username,score,subscore\nlaps,ada,A,7,0\nother,bob,B,9,0\n"
-    (tmp_path / "records.csv").write_text(table)
-    words = ("import", "nakama", tmp_path / "records.csv", game, "global", "--board", "laps", "--json")
-    assert answer(run(*words))["users"] == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("user,score\nada,1\n", "no column user_id"),
-        ("user_id,score\nada,1.5\n", "not a whole number"),
-        ("user_id,score\nada,1\nada,2\n", "there twice"),
-        ("user_id,score\nan ape,1\n", "no user id here"),
-        ("user_id,score\nada,9007199254740993\n", "no longer exact"),
-    ],
-)
-def test_what_cannot_be_held_is_refused_whole(tmp_path: Path, text: str, fault: str) -> None:
-    (tmp_path / "x.csv").write_text(text)
-    with pytest.raises(Unusable, match=fault):
-        read("csv", str(tmp_path / "x.csv"), None)
-
-
-@pytest.mark.parametrize(
-    ("ties", "ranks"),
-    [("competition", [1, 1, 3]), ("dense", [1, 1, 2]), ("first", [None, None, 3])],
-)
-def test_expected_ranks_follow_the_tie_rule(ties: str, ranks: list[int | None]) -> None:
-    found = ranked([("a", 5), ("b", 5), ("c", 1)], {"order": "desc", "ties": ties})
-    assert [rank for _, rank in found.values()] == ranks
 
 
 async def test_the_client_sends_a_session_once(client: Leaderboard, game: str) -> None:
@@ -236,3 +166,16 @@ async def test_the_client_hears_of_changes(client: Leaderboard, game: str) -> No
         async for event in events:
             if event.name == "top" and event.data["entries"][0]["score"] == 7:
                 break
+
+
+async def test_the_client_reads_lines_also_of_a_short_answer_that_came_whole() -> None:
+    body = b'{"user_id":"ada"}\n{"user_id":"bob"}\n'
+
+    async def answer_whole(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+
+    with Service() as service:
+        service.answer = answer_whole
+        async with Leaderboard(service.url) as client:
+            found = [entry["user_id"] async for entry in client.standings("demo", "global")]
+    assert found == ["ada", "bob"]
