@@ -31,20 +31,20 @@ export function histogram(buckets, here) {
 }
 
 /** A line over time; `down` for values where less is better, such as ranks; `texts` are said where one points. */
-export function line(values, { label, down = false, height = 72, from = "", to = "", floor, texts = [] }) {
+export function line(values, { label, down = false, width = WIDTH, height = 72, from = "", to = "", floor, texts = [] }) {
   const known = values.filter((value) => value !== null && value !== undefined);
   const least = Math.min(...known, floor ?? Infinity), most = Math.max(...known);
   const span = most - least || 1, base = height - 18, top = 6;
   const place = (value) => (down ? (value - least) / span : 1 - (value - least) / span) * (base - top) + top;
-  const points = values.map((value, i) => (value === null || value === undefined ? null : [values.length < 2 ? WIDTH : (i / (values.length - 1)) * WIDTH, place(value), texts[i]])).filter(Boolean);
+  const points = values.map((value, i) => (value === null || value === undefined ? null : [values.length < 2 ? width : (i / (values.length - 1)) * width, place(value), texts[i]])).filter(Boolean);
   const path = points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
   const area = points.length > 1 ? `${path}L${points.at(-1)[0].toFixed(1)} ${base}L${points[0][0].toFixed(1)} ${base}Z` : "";
-  return svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label },
-    svg("line", { class: "axis", x1: 0, x2: WIDTH, y1: base + 0.5, y2: base + 0.5 }),
+  return svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label },
+    svg("line", { class: "axis", x1: 0, x2: width, y1: base + 0.5, y2: base + 0.5 }),
     area && svg("path", { class: "area", d: area }), path && svg("path", { class: "line", d: path }),
     points.map(([cx, cy, text]) => text && svg("circle", { class: "spot", cx: cx.toFixed(1), cy: cy.toFixed(1), r: 5 }, svg("title", {}, text))),
     points.length && svg("circle", { class: "dot", cx: points.at(-1)[0], cy: points.at(-1)[1], r: 3.5 }),
-    svg("text", { x: 0, y: height - 3 }, from), svg("text", { x: WIDTH, y: height - 3, "text-anchor": "end" }, to));
+    svg("text", { x: 0, y: height - 3 }, from), svg("text", { x: width, y: height - 3, "text-anchor": "end" }, to));
 }
 
 /** A share of a hundred as a bar. */

@@ -73,10 +73,10 @@ export class Player {
     const share = percentile ?? (100 * (total - rank + 1)) / total;
     const title = this.titles.get(leaderboard) ?? leaderboard;
     return el("section", { class: "card pad tile", "aria-label": title },
-      el("div", { class: "spread" }, el("h2", {}, el("a", { href: link({ game, board: leaderboard, around: player }), "data-go": true }, title)), el("strong", {}, number(score))),
+      el("h2", {}, el("a", { href: link({ game, board: leaderboard, around: player }), "data-go": true }, title)),
       el("div", { class: "row" }, el("span", { class: "large" }, `#${number(rank)}`), risen(change ?? 0, "since yesterday"), ties > 1 && el("span", { class: "chip" }, `${number(ties)} tied`)),
       meter(share, `percentile ${percent(share)}`),
-      el("p", { class: "soft small" }, `top ${percent(100 - share + 100 / total)} of ${number(total)} players`), chart(days, rank));
+      el("p", { class: "soft small" }, el("strong", {}, number(score)), ` points · top ${percent(100 - share + 100 / total)} of ${number(total)} players`), chart(days, rank));
   }
 
   /** Ranks at the end of each day, asked for once. */
@@ -111,7 +111,7 @@ function chart(days, rank) {
   points.push({ value: rank, text: `now: #${number(rank)}` });
   const first = `#${number(days[0].rank)} on ${short(from)}`;
   return line(Array.from(points, (each) => each?.value), {
-    down: true, texts: Array.from(points, (each) => each?.text), from: first, to: "now",
+    down: true, width: 220, texts: Array.from(points, (each) => each?.text), from: first, to: "now",
     label: `Rank over time: ${first}, now #${number(rank)}`,
   });
 }

@@ -24,12 +24,25 @@ INSERT INTO snapshots (leaderboard_id, generation, season, day, version_until, t
 SELECT leaderboard_id, generation, 0, day, 0, 1000
   FROM leaderboards, unnest($3::date[]) AS day
  WHERE leaderboard = $2 AND game_id = (SELECT game_id FROM games WHERE game = $1)
+ON CONFLICT DO NOTHING
 """
 RANKS = """
 INSERT INTO snapshot_ranks (leaderboard_id, generation, season, day, user_id, rank, score)
 SELECT leaderboard_id, generation, 0, day, $4, rank, 0
   FROM leaderboards, unnest($3::date[], $5::bigint[]) AS noted (day, rank)
  WHERE leaderboard = $2 AND game_id = (SELECT game_id FROM games WHERE game = $1)
+ON CONFLICT DO NOTHING
+"""
+INVENTED = """
+WITH invented AS (
+     DELETE FROM snapshots
+      WHERE version_until = 0
+        AND leaderboard_id IN (
+            SELECT leaderboard_id FROM leaderboards JOIN games USING (game_id) WHERE game = $1)
+     RETURNING leaderboard_id, generation, season, day)
+DELETE FROM snapshot_ranks AS r
+ USING invented AS i
+ WHERE (r.leaderboard_id, r.generation, r.season, r.day) = (i.leaderboard_id, i.generation, i.season, i.day)
 """
 
 
@@ -48,6 +61,10 @@ class Past:
         """Note daily ranks of a user, the last of them yesterday's."""
         days = [datetime.now(UTC).date() - timedelta(days=n) for n in range(len(ranks), 0, -1)]
         await self._execute((SNAPSHOTS, leaderboard, days), (RANKS, leaderboard, days, user, list(ranks)))
+
+    async def forget(self) -> None:
+        """Take daily ranks back that were noted here."""
+        await self._execute((INVENTED,))
 
     async def _execute(self, *statements: tuple[Any, ...]) -> None:
         connection = await asyncpg.connect(self._url)
