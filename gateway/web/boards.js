@@ -19,10 +19,14 @@ export async function boards(box, tab) {
     list.replaceChildren(table(["Id", "Title", "Rule", "Ties", "Schedule", "Status", "Players", ""], leaderboards.map(row)));
     if (leaderboards.some((each) => each.status === "building")) setTimeout(() => { if (!signal.aborted) attempt(said, look); }, LOOK);
   };
-  const edited = (board) => edit.replaceChildren(editor(game, board, async () => { edit.replaceChildren(); await look(); }));
+  const edited = (board) => attempt(said, async () => {
+    const hook = board.leaderboard && (await get(`${boardPath(game, board.leaderboard)}/webhook`)).webhook;
+    edit.replaceChildren(editor(game, { ...board, ...board.next, webhook: hook }, async () => { edit.replaceChildren(); await look(); }));
+    edit.querySelector("input:not([readonly])").focus();
+  });
   const row = (each) => [el("a", { href: link({ game, board: each.leaderboard }) }, each.leaderboard), each.title, `${each.operator}, ${each.order}`, each.ties, each.schedule,
     status(each), each.total === null ? null : number(each.total),
-    el("span", { class: "row" }, button("Edit", () => { edited({ ...each, ...each.next }); edit.querySelector("input:not([readonly])").focus(); }), button("Drop", () => drop(each), "danger"))];
+    el("span", { class: "row" }, button("Edit", () => edited(each)), button("Drop", () => drop(each), "danger"))];
   const drop = ({ leaderboard }) => confirm("Drop leaderboard", `${leaderboard} disappears; the recorded sessions stay.`, async () => {
     await call("DELETE", boardPath(game, leaderboard));
     edit.replaceChildren();
@@ -31,7 +35,7 @@ export async function boards(box, tab) {
 
   if (game) {
     await look();
-    box.append(card("Leaderboards", list, said, button("New leaderboard", () => { edited({}); edit.querySelector("input").focus(); })), edit, thisGame(tab));
+    box.append(card("Leaderboards", list, said, button("New leaderboard", () => edited({}))), edit, thisGame(tab));
   }
   box.append(newGame(tab), curl({ path }, { path: "/v1/games" }));
 }

@@ -18,13 +18,14 @@ export function editor(game, board, saved) {
   const modes = el("input", { value: (board.modes ?? []).join(", "), placeholder: "all" });
   const least = el("input", { type: "number", value: board.min_score ?? 0 });
   const most = el("input", { type: "number", value: board.max_score ?? Number.MAX_SAFE_INTEGER });
+  const webhook = el("input", { type: "url", maxlength: 2048, value: board.webhook ?? "", placeholder: "none" });
   const said = el("div", { "aria-live": "polite" }), called = el("div");
 
   const body = () => ({
     title: title.value || null, operator: operator.value, order: order.value, ties: ties.value,
     schedule: schedule.value || null, timezone: timezone.value || "UTC",
     modes: modes.value.trim() ? modes.value.split(",").map((each) => each.trim()) : null,
-    min_score: Number(least.value), max_score: Number(most.value),
+    min_score: Number(least.value), max_score: Number(most.value), webhook: webhook.value || null,
   });
   const path = () => boardPath(game, id.value);
   const look = () => form.reportValidity() && attempt(said, async () => {
@@ -37,7 +38,7 @@ export function editor(game, board, saved) {
   };
   const form = el("form", { class: "stack", onsubmit: save, oninput: () => said.replaceChildren() },
     el("div", { class: "fields" }, field("Id", id), field("Title", title), field("Operator", operator), field("Order", order), field("Ties", ties),
-      field("Schedule", schedule), field("Time zone", timezone), field("Modes, by commas", modes), field("Least score", least), field("Most score", most)),
+      field("Schedule", schedule), field("Time zone", timezone), field("Modes, by commas", modes), field("Least score", least), field("Most score", most), field("Webhook for sealed seasons", webhook)),
     el("datalist", { id: "schedules" }, ["hourly", "daily", "weekly", "monthly", "0 18 * * 5"].map((value) => el("option", { value }))),
     el("div", { class: "row" }, button("Preview", look), el("button", { class: "main" }, "Save"), el("span", { class: "soft small" }, "A preview folds the whole history by these rules and changes nothing.")), said, called);
   return card(isNew ? "New leaderboard" : `Edit ${board.leaderboard}`, form);

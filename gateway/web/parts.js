@@ -29,9 +29,9 @@ export async function attempt(said, run) {
   }
 }
 
-/** Ask before what cannot be undone, or what others will notice; the answer may carry a reason. */
+/** Ask before what cannot be undone, or what others will notice; the answer may carry a reason, or, if that is "needed", must. */
 export function confirm(title, text, run, { word, reason } = {}) {
-  const typed = el("input", { autocomplete: "off", required: true }), why = el("input", { maxlength: 200 });
+  const typed = el("input", { autocomplete: "off", required: true }), why = el("input", { maxlength: 200, required: reason === "needed" });
   const said = el("div");
   const answered = async (event) => {
     event.preventDefault();

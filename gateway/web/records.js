@@ -17,9 +17,9 @@ export async function sessions(box, { game }) {
   const row = (each) => {
     const voided = () => chip("voided", "bad");
     const state = el("span", {}, each.voided_at ? voided() : button("Void", () => confirm("Void session", "It is taken out of every leaderboard; the record stays.", async (reason) => {
-      await call("POST", `${path}/${each.session_id}/void`, { reason: reason ?? "" });
+      await call("POST", `${path}/${each.session_id}/void`, { reason });
       state.replaceChildren(voided());
-    }, { reason: true }), "danger"));
+    }, { reason: "needed" }), "danger"));
     return [moment(each.played_at), code(each.session_id), each.mode, each.void_reason, el("span", { class: "row" }, button("Results", () => attempt(said, () => results(game, path, each.session_id))), state)];
   };
   const look = (event) => {
@@ -60,9 +60,18 @@ export async function seasons(box, { game }) {
       return { rows: list.map(row), next };
     };
     const list = await paged(["Begins", "Ends", "Status", "Players", "Digest (SHA-256)", "Changed"], ask);
-    return card(title || leaderboard, el("p", { class: "soft small" }, `${leaderboard}: ${schedule}, ${timezone}`), list, curl({ path: at(path, { limit: 20 }) }));
+    return card(title || leaderboard, el("p", { class: "soft small" }, `${leaderboard}: ${schedule}, ${timezone}`), list, await announced(game, leaderboard), curl({ path: at(path, { limit: 20 }) }, { path: `${boardPath(game, leaderboard)}/webhook` }));
   }));
   box.append(...(cards.length ? cards : [card("Seasons", el("p", { class: "soft" }, "No leaderboard of this game has a schedule."))]));
+}
+
+/** Where sealed seasons are announced, and what became of that. */
+async function announced(game, leaderboard) {
+  const { webhook, announcements } = await get(`${boardPath(game, leaderboard)}/webhook`);
+  if (!webhook && !announcements.length) return "";
+  const row = (each) => [each.season === "all" ? each.season : moment(each.season), chip(each.status, each.error ? "warn" : ""), number(each.attempts), each.ended_at ? moment(each.ended_at) : each.next_at && `again ${moment(each.next_at)}`, each.error];
+  return el("div", { class: "stack" }, el("h3", {}, "Announcements"), el("p", { class: "soft small" }, webhook ? `to ${webhook}` : "to nobody any more"),
+    table(["Season", "Status", "Attempts", "Ended", "Error"], announcements.map(row), "No season has been announced yet."));
 }
 
 export async function audit(box, { game }) {

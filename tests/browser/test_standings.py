@@ -40,6 +40,25 @@ async def test_two_windows_see_a_change_as_it_happens(visit: Visit, board: Board
         await expect(page.locator("#rows tr").nth(1)).to_contain_text("▼1")
 
 
+async def test_rows_glide_to_their_new_place(visit: Visit, board: Board) -> None:
+    await board.play(ada=50, bob=40)
+    page = await visit(board.address)
+    await live(page)
+    await page.evaluate(
+        """() => {
+            window.moves = [];
+            const animate = Element.prototype.animate;
+            Element.prototype.animate = function (frames, ...rest) {
+                if (frames[0].transform) window.moves.push(this.dataset.user);
+                return animate.call(this, frames, ...rest);
+            };
+        }"""
+    )
+    await board.play(bob=20)
+    await expect(page.locator("#rows tr").first).to_contain_text("bob")
+    assert set(await page.evaluate("window.moves")) == {board.user("ada"), board.user("bob")}
+
+
 async def test_ties_are_shown_as_ties(visit: Visit, board: Board) -> None:
     await board.play(ada=50, bob=50, cyd=10)
     page = await visit(board.address)
