@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from gateway.routes import BOARD, GAME, ROUTES, USER, Route
+from shared import answers
 from shared.errors import KINDS, WIRE_CODES
 from shared.messages import (
     BanIn,
@@ -128,7 +129,7 @@ class Games(Struct):
     cursor: str = ""
 
 
-class Lookup(Request, frozen=True):
+class LookupIn(Request, frozen=True):
     """The users whose entries are asked for."""
 
     user_ids: Annotated[tuple[UserId, ...], Meta(min_length=1, max_length=200)]
@@ -181,21 +182,41 @@ BODIES: dict[tuple[str, str], type[Struct]] = {
     ("PUT", BOARD): LeaderboardIn,
     ("PUT", USER): ProfileIn,
     ("POST", f"{USER}/ban"): BanIn,
-    ("POST", f"{BOARD}/lookup"): Lookup,
+    ("POST", f"{BOARD}/lookup"): LookupIn,
 }
 
 ANSWERS: dict[tuple[str, str], type[Struct]] = {
     ("POST", f"{GAME}/sessions"): SessionOut,
+    ("POST", f"{GAME}/sessions/batch"): answers.BatchOut,
+    ("GET", f"{GAME}/sessions"): answers.FoundSessions,
+    ("GET", f"{GAME}/sessions/{{session_id}}"): answers.RecordedSession,
+    ("POST", f"{GAME}/sessions/{{session_id}}/void"): answers.RecordedSession,
+    ("GET", "/v1/games"): answers.GameList,
     ("PUT", GAME): GameOut,
+    ("DELETE", GAME): GameOut,
+    ("GET", f"{GAME}/audit"): answers.AuditPage,
+    ("GET", "/v1/status"): answers.Status,
     ("PUT", BOARD): LeaderboardDefined,
+    ("GET", f"{BOARD}/webhook"): answers.WebhookOut,
     ("PUT", USER): ProfileOut,
+    ("POST", f"{USER}/ban"): answers.BanOut,
+    ("DELETE", f"{USER}/ban"): answers.BanOut,
+    ("GET", f"{USER}/export"): answers.UserExport,
+    ("GET", f"{GAME}/leaderboards"): answers.LeaderboardList,
+    ("GET", BOARD): answers.LeaderboardDetails,
     ("GET", f"{BOARD}/top"): Envelope,
     ("GET", f"{BOARD}/users/{{user_id}}"): Envelope,
     ("GET", f"{BOARD}/users/{{user_id}}/around"): Envelope,
     ("GET", f"{BOARD}/users/{{user_id}}/history"): RankHistory,
-    ("POST", f"{BOARD}/lookup"): Envelope,
+    ("POST", f"{BOARD}/lookup"): answers.Lookup,
+    ("GET", f"{BOARD}/rank"): answers.ScoreRank,
+    ("GET", f"{BOARD}/distribution"): answers.Distribution,
+    ("GET", f"{BOARD}/seasons"): answers.SeasonList,
+    ("GET", f"{GAME}/users"): answers.UserList,
+    ("GET", USER): answers.UserDetails,
+    ("GET", f"{USER}/sessions"): answers.PlayedSessions,
 }
-"""Answers that have a type of their own; the others are described as objects."""
+"""What each call answers; streams are text, and what is dropped answers nothing."""
 
 PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "game": {"type": "string", "pattern": SLUG_PATTERN},
@@ -253,13 +274,14 @@ def _operation(route: Route) -> dict[str, Any]:
 def _responses(route: Route) -> dict[str, Any]:
     kind = STREAMS.get(route.pattern, "application/json")
     answer = ANSWERS.get((route.method, route.pattern))
-    schema = _ref(answer) if answer else {"type": "string" if route.pattern in STREAMS else "object"}
-    good = {"description": "Done", "content": {kind: {"schema": schema}}}
-    responses: dict[str, Any] = {"200": good}
+    good = {
+        "description": "Done",
+        "content": {kind: {"schema": _ref(answer) if answer else {"type": "string"}}},
+    }
+    dropped = answer is None and route.pattern not in STREAMS
+    responses: dict[str, Any] = {"204": {"description": "Done"}} if dropped else {"200": good}
     if route.method == "PUT" or route.pattern == f"{GAME}/sessions":
         responses["201"] = good | {"description": "Created"}
-    if route.method == "DELETE":
-        responses["204"] = {"description": "Done"}
     if route.pattern.endswith("/top"):
         responses["304"] = {"description": "Not changed since the `ETag` given in `If-None-Match`"}
     for status in sorted(_codes()):

@@ -100,7 +100,7 @@ def _call(method: str, path: str, call: dict[str, Any]) -> str:
     )
     table = f'<table class="list"><tbody>{rows}</tbody></table>' if rows else ""
     body = _content("Body", call.get("requestBody"))
-    answer = _content("Answer", call["responses"]["200"])
+    answer = _content("Answer", call["responses"].get("200"))
     return (
         f'<details class="call"><summary><span class="chip {method.lower()}">{method}</span> '
         f'<code>{escape(path)}</code> <span class="soft">{escape(call["summary"])}</span></summary>'

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw
 
 from rank_service import envelopes
 from rank_service.answers import Answers
@@ -14,34 +14,9 @@ from rank_service.questions import Places, Stood
 from rank_service.rules import PastSeason, View, past, shown, start_asked
 from rank_service.seasons import Seasons
 from rank_service.store import Store
+from shared.answers import LeaderboardDetails, LeaderboardList, SeasonDetails
 from shared.boards import Game
-from shared.messages import LeaderboardOut, SeasonOut
 from shared.ranking import Board
-
-
-class LeaderboardDetails(LeaderboardOut, frozen=True):
-    """A leaderboard's definition, its current season and how many are ranked there.
-
-    `total` is null while the leaderboard is being built.
-    """
-
-    season: SeasonOut
-    total: int | None
-
-
-class LeaderboardList(Struct, frozen=True):
-    """The leaderboards of a game."""
-
-    leaderboards: list[LeaderboardDetails]
-
-
-class SeasonDetails(SeasonOut, frozen=True):
-    """A season in the list of seasons; `digest` is that of its sealed standings."""
-
-    total: int
-    digest: str | None
-    previous_digests: Raw | UnsetType = UNSET
-    """Those of standings sealed before a session in them was made void."""
 
 
 class Catalogue:

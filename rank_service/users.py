@@ -3,62 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
-from uuid import UUID
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from rank_service.answers import Answers
 from rank_service.questions import Places, Stood
 from rank_service.seasons import Seasons
 from rank_service.store import Store
+from shared.answers import PlayedSession, PlayedSessions, UserDetails, UserEntry, UserList
 from shared.boards import Game
 from shared.cursors import Position, cursor_of
 from shared.errors import not_found
 from shared.messages import ProfileOut
 from shared.names import clean, is_user_id
 from shared.ranking import Board
-
-
-class UserEntry(Struct, frozen=True):
-    """A user's place in one leaderboard."""
-
-    leaderboard: str
-    season: str
-    rank: int
-    score: int
-    ties: int
-    total: int
-
-
-class UserDetails(ProfileOut, frozen=True):
-    """A user's profile and places."""
-
-    entries: list[UserEntry]
-
-
-class UserList(Struct, frozen=True):
-    """Users found."""
-
-    users: list[ProfileOut]
-
-
-class PlayedSession(Struct, frozen=True):
-    """One session a user took part in."""
-
-    session_id: UUID
-    mode: str | None
-    played_at: datetime
-    score: int
-    metadata: Raw | None
-    voided: bool
-
-
-class PlayedSessions(Struct, frozen=True):
-    """A page of a user's history, newest first."""
-
-    sessions: list[PlayedSession]
-    next_cursor: str | None
 
 
 class Users:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,30 +10,12 @@ import msgspec
 
 from score_service.committer import EntryKey
 from score_service.store import SQL, columns
+from shared.answers import RecordedResult, RecordedSession
 from shared.boards import Game
 from shared.errors import not_found
 from shared.names import clean, period_of
 from shared.postgres import Pool, translated
 from shared.ranking import Entry, Ranking
-
-
-class RecordedResult(msgspec.Struct, frozen=True):
-    """A player's result as it was recorded."""
-
-    user_id: str
-    score: int
-    metadata: msgspec.Raw | None
-
-
-class RecordedSession(msgspec.Struct, frozen=True):
-    """A session as it was recorded."""
-
-    session_id: UUID
-    mode: str | None
-    played_at: datetime
-    recorded_at: datetime
-    voided_at: datetime | None
-    results: list[RecordedResult]
 
 
 class History:

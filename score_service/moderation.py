@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any
 
 import asyncpg
-import msgspec
 
 from score_service.committer import Committer, EntryKey, changes
-from score_service.history import History, RecordedSession
+from score_service.history import History
 from score_service.index import Applier
 from score_service.store import MERGES, SQL, EntryRow, Transaction
+from shared.answers import BanOut, RecordedSession
 from shared.boards import Game
 from shared.errors import LeaderboardError, StoreUnavailable, not_found
 from shared.names import MAX_SCORE, clean, period_of
@@ -24,14 +23,6 @@ from shared.ranking import Board
 log = logging.getLogger(__name__)
 
 _LOCK_ORDER = {"sum": 0, "count": 0, **{operator: i for i, operator in enumerate(MERGES, start=1)}}
-
-
-class BanOut(msgspec.Struct, frozen=True):
-    """Whether a user is banned, since when and why."""
-
-    user_id: str
-    banned_at: datetime | None
-    reason: str | None
 
 
 class Moderation:

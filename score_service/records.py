@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import msgspec
 
 from score_service.store import SQL
+from shared.answers import (
+    AuditedAct,
+    AuditLine,
+    AuditPage,
+    FoundSession,
+    FoundSessions,
+    HeldEntry,
+    HeldResult,
+    UserExport,
+)
 from shared.boards import Game
 from shared.cursors import NEWEST, Position, cursor_of
 from shared.errors import not_found
@@ -19,83 +28,6 @@ EXPORT_RESULTS = 1000
 """Results in one page of an export."""
 
 _EVER = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
-
-
-class FoundSession(msgspec.Struct, frozen=True):
-    """A recorded session, without its results."""
-
-    session_id: UUID
-    mode: str | None
-    played_at: datetime
-    recorded_at: datetime
-    voided_at: datetime | None
-    void_reason: str | None
-
-
-class FoundSessions(msgspec.Struct, frozen=True):
-    """A page of sessions, newest first."""
-
-    sessions: list[FoundSession]
-    next_cursor: str | None
-
-
-class HeldEntry(msgspec.Struct, frozen=True):
-    """A user's score on one leaderboard in one season."""
-
-    leaderboard: str
-    season: str
-    score: int
-
-
-class HeldResult(msgspec.Struct, frozen=True):
-    """One of a user's results."""
-
-    session_id: UUID
-    played_at: datetime
-    score: int
-    metadata: msgspec.Raw | None
-
-
-class AuditLine(msgspec.Struct, frozen=True):
-    """What was done by hand, when, by which key."""
-
-    at: datetime
-    key_id: str
-    action: str
-    reason: str | None
-
-
-class AuditedAct(msgspec.Struct, frozen=True):
-    """What was done by hand in a game, to whom or what, by which key."""
-
-    at: datetime
-    key_id: str
-    action: str
-    subject: str
-    reason: str | None
-
-
-class AuditPage(msgspec.Struct, frozen=True):
-    """A page of the audit, newest first."""
-
-    audit: list[AuditedAct]
-    next_cursor: str | None
-
-
-class UserExport(msgspec.Struct, frozen=True):
-    """All that is held about one user; results by pages, newest first."""
-
-    user_id: str
-    display_name: str | None
-    country: str | None
-    avatar_url: str | None
-    banned_at: datetime | None
-    ban_reason: str | None
-    created_at: datetime
-    entries: list[HeldEntry]
-    audit: list[AuditLine]
-    results: list[HeldResult]
-    next_cursor: str | None
 
 
 class Records:

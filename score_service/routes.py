@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from starlette.routing import BaseRoute
 
 from score_service.records import Records
+from shared.answers import GameList
 from shared.asgi import JSON, Call, Endpoint, Headers, Reply, decode, problem
 from shared.boards import Game
 from shared.cursors import position_of
@@ -182,7 +183,7 @@ async def list_games(call: Call) -> Reply:
     query = call.query(GamesQuery)
     games = await call.state["definitions"].list_games(query.cursor, query.limit)
     cursor = games[-1].game if len(games) == query.limit else None
-    return Reply(200, encode({"games": games, "next_cursor": cursor}))
+    return Reply(200, encode(GameList(games, cursor)))
 
 
 async def archive_game(call: Call) -> Reply:

@@ -5,37 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from time import perf_counter
 
-import msgspec
-
 from score_service.store import SQL
+from shared.answers import OutboxStatus, Status, StoreStatus
 from shared.errors import StoreUnavailable
-from shared.heartbeat import Beat, Heart, alive
+from shared.heartbeat import Heart, alive
 from shared.postgres import Pool, translated
 from shared.wire import Wire
-
-
-class StoreStatus(msgspec.Struct, frozen=True):
-    """Whether a store answers, and in how many milliseconds."""
-
-    ok: bool
-    milliseconds: float | None = None
-
-
-class OutboxStatus(msgspec.Struct, frozen=True):
-    """Batches committed and not yet applied, and the age of the oldest in seconds."""
-
-    batches: int
-    age_seconds: float
-
-
-class Status(msgspec.Struct, frozen=True):
-    """The state of the whole as of one moment; `services` are those heard of in the last 10 seconds."""
-
-    as_of: datetime
-    postgres: StoreStatus
-    redis: StoreStatus
-    outbox: OutboxStatus | None
-    services: list[Beat]
 
 
 class Watcher:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from hmac import digest as hmac
 from random import random
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -24,6 +24,7 @@ from prometheus_client import Counter, Gauge
 from score_service import rules
 from score_service.store import SQL
 from score_service.upstream import TIMEOUT, Receivers, Undelivered, check_url, refused_without_secret
+from shared.answers import Announced, Announcement, WebhookOut
 from shared.boards import Game
 from shared.names import season_id
 from shared.postgres import Connection, Pool, translated
@@ -57,8 +58,6 @@ ATTEMPTS = Counter(
 WAITING = Gauge("leaderboard_webhooks_waiting", "Announcements of sealed seasons not delivered yet.")
 OLDEST = Gauge("leaderboard_webhook_oldest_seconds", "Age of the oldest of them.")
 
-Status = Literal["waiting", "delivered", "given_up", "outdated"]
-
 
 class SeasonTold(msgspec.Struct, frozen=True):
     """The season an announcement is about."""
@@ -89,27 +88,6 @@ class Event(msgspec.Struct, frozen=True):
     digest: str
     previous_digest: str | None
     top: list[PlaceTold]
-
-
-class Announcement(msgspec.Struct, frozen=True):
-    """How an announcement stands."""
-
-    id: str
-    season: str
-    digest: str
-    status: Status
-    attempts: int
-    created_at: datetime
-    next_at: datetime | None
-    ended_at: datetime | None
-    error: str | None
-
-
-class WebhookOut(msgspec.Struct, frozen=True):
-    """A leaderboard's webhook, and the newest of its announcements, newest first."""
-
-    webhook: str | None
-    announcements: list[Announcement]
 
 
 class Webhooks:
@@ -221,7 +199,7 @@ class Webhooks:
             row["url"], signed(self._keys, event.id, datetime.now(UTC), body), body
         )
 
-    async def _settle(self, row: Any, status: Status, error: str | None, outcome: str = "failed") -> None:
+    async def _settle(self, row: Any, status: Announced, error: str | None, outcome: str = "failed") -> None:
         ATTEMPTS.labels(outcome if status == "waiting" else status).inc()
         again = timedelta(seconds=rules.webhook_pause(row["attempts"], random()))  # noqa: S311  keeps no secret
         ident = row["announcement_id"], row["attempts"]

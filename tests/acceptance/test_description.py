@@ -29,6 +29,11 @@ include-method = ["PUT", "POST"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 401, 403, 404, 409, 422]
 """
 
+CURSOR = """
+[parameters]
+"query.cursor" = ""
+"""
+
 IDS = """
 [parameters]
 "path.game" = "{game}"
@@ -65,7 +70,7 @@ EFFORTS = {
 async def test_the_api_is_as_described(
     effort: str, stack: Stack, api: httpx.AsyncClient, tmp_path: Path, seed: int
 ) -> None:
-    ids = "" if "stateful" in EFFORTS[effort] else IDS.format(**await seeded(api))
+    ids = CURSOR if "stateful" in EFFORTS[effort] else IDS.format(**await seeded(api))
     (tmp_path / "schemathesis.toml").write_text(CONFIG + ids)
     key = f"Authorization: Bearer {stack.values['ADMIN_KEY']}"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{stack.url}/openapi.json", "-H", key]

@@ -23,7 +23,8 @@ from deploy.processes import Program
 from score_service.sealing import Sealer
 from score_service.store import SQL
 from score_service.upstream import Receivers
-from score_service.webhooks import LEASE, Announcement, Webhooks
+from score_service.webhooks import LEASE, Webhooks
+from shared.answers import Announcement
 from shared.boards import Games
 from shared.errors import LeaderboardError
 from shared.index import RankingIndex

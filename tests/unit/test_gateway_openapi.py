@@ -68,6 +68,14 @@ def test_every_path_parameter_is_described() -> None:
             assert described == {part[1:-1] for part in path.split("/") if part.startswith("{")}
 
 
+def test_every_answer_has_a_type() -> None:
+    for path, calls in DOCUMENT["paths"].items():
+        for method, call in calls.items():
+            content = call["responses"].get("200", {}).get("content", {})
+            schema = content.get("application/json", {}).get("schema", {"$ref": ""})
+            assert "$ref" in schema, (method, path)
+
+
 def test_every_body_belongs_to_a_route() -> None:
     assert set(BODIES) <= {(route.method, route.pattern) for route in ROUTES}
 

@@ -138,7 +138,7 @@ def test_nobody_overtakes_who_did_not_fall() -> None:
         (Entry("u", 2, -5, 0), Entry("u", 1, -5, 0), None, False),
         (Entry("u", 9, -5, 0), Entry("u", 3, -4, 0), 3, True),
         (Entry("u", 9, -5, 0), Entry("u", 2, -4, 0), 3, False),
-        (Entry("u", 2, -5, 0), Entry("u", 3, -6, 0), None, True),
+        (Entry("u", 2, -5, 0), Entry("u", 3, -6, 0), None, False),
         (Entry("u", 2, -5, 0), None, None, False),
         (Entry("u", 2, None, 0), None, None, True),
         (Entry("u", 2, None, 0), Entry("u", 2, None, 0), None, True),
