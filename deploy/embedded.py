@@ -207,6 +207,8 @@ class Valkey:
     port: int
     password: str
     log: Path
+    settings: tuple[str, ...] = ()
+    """Further lines of its configuration."""
 
     def program(self) -> Program:
         """Return how to run the server; the password goes through a file only we can read."""
@@ -216,7 +218,7 @@ class Valkey:
         config.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\n"
             'save ""\nappendonly no\nmaxmemory-policy noeviction\n'
-            f'dir "{self.folder.resolve()}"\ndaemonize no\n'
+            f'dir "{self.folder.resolve()}"\ndaemonize no\n' + "".join(f"{line}\n" for line in self.settings)
         )
         return Program("valkey", (str(valkey_binary()), str(config)), self.log)
 

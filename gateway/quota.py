@@ -17,8 +17,9 @@ from prometheus_client import Counter
 
 from gateway.limits import Buckets, Verdict
 from gateway.request import Request
+from shared.cluster import open_line
 from shared.errors import LeaderboardError, StoreUnavailable
-from shared.wire import SHA, Command, Wire
+from shared.wire import SHA, Command
 
 if TYPE_CHECKING:
     from gateway.door import Door
@@ -97,7 +98,7 @@ class Quota:
     """
 
     def __init__(self, url: str, timeout: float) -> None:
-        self._wire = Wire(url, timeout=timeout)
+        self._line = open_line(url, timeout=timeout)
         self._waiting: deque[Ask] = deque()
         self._wanted = asyncio.Event()
 
@@ -135,14 +136,14 @@ class Quota:
 
     async def _take(self, takes: list[Take]) -> list[Any]:
         try:
-            return await self._wire.round_trip(await self._wire.connect(), [_command(take) for take in takes])
+            return await self._line.send([_command(take) for take in takes])
         except StoreUnavailable as error:
             log.debug("limits are not shared", extra={"reason": str(error)})
             return []
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._wire.close()
+        await self._line.close()
 
 
 def _command(take: Take) -> Command:

@@ -10,9 +10,9 @@ from typing import Any, cast
 from prometheus_client import Counter
 
 from rank_service.fallback import Fallback
-from rank_service.index import Lookups
 from rank_service.questions import Answer, Question
 from rank_service.sealed import Unsealed
+from rank_service.sharded import Sharded
 from rank_service.shelf import Shelf
 from shared.errors import StoreUnavailable
 from shared.index import Miss
@@ -26,7 +26,7 @@ class Answers:
     """Asks the index; where it cannot answer, starts its load and asks Postgres."""
 
     def __init__(
-        self, lookups: Lookups, shelf: Shelf, fallback: Fallback, loader: Loader, sealed: Fallback
+        self, lookups: Sharded, shelf: Shelf, fallback: Fallback, loader: Loader, sealed: Fallback
     ) -> None:
         self._lookups = lookups
         self._shelf = shelf
@@ -34,7 +34,7 @@ class Answers:
         self._loader = loader
         self._sealed = sealed
         self.behind: Container[str] = ()
-        """Rankings (by their first key) whose index lacks answered writes: it is not asked."""
+        """Rankings (by name) whose index lacks answered writes: it is not asked."""
 
     async def ask(self, question: Question, deadline: float) -> tuple[Source, Any]:
         """Return where the answer is from, and the answer: of the shape its question names.
@@ -50,7 +50,7 @@ class Answers:
                 async with asyncio.timeout_at(deadline):
                     return "sealed", await self._sealed.ask(question)
         version = ""
-        if ranking.keys[0] not in self.behind:
+        if ranking.name not in self.behind:
             try:
                 answer = await self._lookups.ask(question)
             except StoreUnavailable:

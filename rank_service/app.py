@@ -14,15 +14,17 @@ from rank_service.answers import Answers
 from rank_service.audit import Auditor
 from rank_service.catalogue import Catalogue
 from rank_service.fallback import Fallback
-from rank_service.index import Lookups
+from rank_service.index import Asker, Lookups
 from rank_service.live import Live
 from rank_service.names import Profiles
+from rank_service.nodes import Nodes
 from rank_service.pages import Pages
 from rank_service.routes import direct, routes
 from rank_service.sealed import Sealed
 from rank_service.seasons import Seasons
 from rank_service.service import Rankings
 from rank_service.settings import Settings
+from rank_service.sharded import Sharded
 from rank_service.shelf import Shelf
 from rank_service.standby import Standby
 from rank_service.standings import Standings
@@ -32,6 +34,7 @@ from rank_service.watch import Watch
 from rank_service.worker import Lateness, Listening
 from rank_service.yesterday import Yesterday
 from shared.boards import Games
+from shared.cluster import Cluster, open_line
 from shared.errors import StoreUnavailable
 from shared.heartbeat import EVERY, Heart
 from shared.index import RankingIndex
@@ -39,7 +42,7 @@ from shared.loading import Loader
 from shared.postgres import Pool, open_pool, translated
 from shared.supervise import repeated
 from shared.tuning import settle_down
-from shared.wire import Wire
+from shared.wire import Line
 
 LOAD_TIMEOUT = 5.0
 """Seconds a chunk of a load may take: a busy server is no reason to begin again."""
@@ -86,14 +89,14 @@ class App(Router):
 
 async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     """Open everything requests need; `stack` closes it."""
-    wires = [
-        Wire(settings.redis_url, timeout=seconds)
+    lines = [
+        open_line(settings.redis_url, timeout=seconds)
         for seconds in (settings.redis_timeout_ms / 1000, LOAD_TIMEOUT)
     ]
-    for wire in wires:
-        stack.push_async_callback(wire.close)
+    for line in lines:
+        stack.push_async_callback(line.close)
     lookup_index, load_index = (
-        RankingIndex(wire, idle_ms=settings.index_idle_seconds * 1000) for wire in wires
+        RankingIndex(line, idle_ms=settings.index_idle_seconds * 1000) for line in lines
     )
 
     def seen(identity: str) -> None:
@@ -114,7 +117,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     stack.push_async_callback(games.close)
     loader = Loader(load_index, pool, lanes=settings.rank_loads)
     stack.push_async_callback(loader.close)
-    lookups = Lookups(lookup_index, queue=settings.rank_queue)
+    lookups = _asker(lines[0], lookup_index, settings.rank_queue)
     stack.push_async_callback(lookups.close)
     store = Store(pool)
     reads = store if not settings.rank_database_url else Store(await _open_standby(settings, stack, pool))
@@ -129,13 +132,13 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     stack.push_async_callback(sealed.close)
     yesterday = Yesterday(store)
     stack.push_async_callback(yesterday.close)
-    answers = Answers(lookups, shelf, fallback, loader, sealed)
+    answers = Answers(Sharded(lookups), shelf, fallback, loader, sealed)
     seasons = Seasons(store)
     pages = Pages(answers, profiles)
     live = Live(pages, lambda: Watch(answers, profiles), most=settings.rank_streams)
     stack.push_async_callback(live.close)
     await _start_jobs(
-        settings, stack, Jobs(load_index, pool, games, lookups, answers, live, wires[1], yesterday)
+        settings, stack, Jobs(load_index, pool, games, lookups, answers, live, lines[1], yesterday)
     )
     return State(
         games=games,
@@ -147,8 +150,14 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         users=Users(store, answers, seasons),
         live=live,
         standings=Standings(pool),
-        ready=lambda: _ready(pool, wires[0]),
+        ready=lambda: _ready(pool, lines[0]),
     )
+
+
+def _asker(line: Line, index: RankingIndex, queue: int) -> Asker:
+    if isinstance(line, Cluster):
+        return Nodes(line, index, queue=queue)
+    return Lookups(index, queue=queue)
 
 
 async def _open_standby(settings: Settings, stack: AsyncExitStack, primary: Pool) -> Standby:
@@ -174,29 +183,29 @@ class Jobs:
     index: RankingIndex
     pool: Pool
     games: Games
-    lookups: Lookups
+    lookups: Asker
     answers: Answers
     live: Live
-    wire: Wire
+    line: Line
     yesterday: Yesterday
 
 
 async def _start_jobs(settings: Settings, stack: AsyncExitStack, on: Jobs) -> None:
-    listening = Listening(settings.redis_url, on.games, on.live, on.yesterday)
+    listening = Listening(on.line, on.games, on.live, on.yesterday)
     lateness = Lateness(on.pool, on.answers)
     auditor = Auditor(on.index, on.pool, lambda: on.lookups.used)
     audit_every = settings.rank_audit_ms / 1000
-    heart = Heart("rank_service", on.wire, lambda: {"streams": on.live.open})
+    heart = Heart("rank_service", on.line, lambda: {"streams": on.live.open})
     await stack.enter_async_context(repeated("beat", heart.beat, every=EVERY))
     await stack.enter_async_context(repeated("listen to events", listening.listen, every=0.2))
     await stack.enter_async_context(repeated("look for late writes", lateness.look, every=0.4))
     await stack.enter_async_context(repeated("audit the index", auditor.step, every=audit_every))
 
 
-async def _ready(pool: Pool, wire: Wire) -> None:
+async def _ready(pool: Pool, line: Line) -> None:
     """Raise StoreUnavailable when neither store answers."""
     try:
         with translated():
             await pool.fetchval("SELECT 1")
     except StoreUnavailable:
-        await wire.connect()
+        await line.connect()

@@ -35,6 +35,7 @@ class Walk(NamedTuple):
 
     after: str = ""
     cursor: int = 0
+    shard: int = 0
 
 
 class Auditor:
@@ -67,24 +68,29 @@ class Auditor:
     async def sample(self, ranking: Ranking, walk: Walk) -> Walk:
         """Compare the next entries on both sides; return where to go on, from the start after the end."""
         rows = await self._entries("entries_from", ranking, walk.after, SAMPLE)
-        scan: Command = ("HSCAN", ranking.keys[2], walk.cursor, "COUNT", SAMPLE)
+        part = ranking.parts[walk.shard % ranking.shards]
+        scan: Command = ("HSCAN", part.keys[2], walk.cursor, "COUNT", SAMPLE)
         (reply,) = await self._index.send([], [scan])
         cursor, fields = (int(reply[0]), reply[1][::2]) if isinstance(reply, list) else (0, [])
+        shard = walk.shard if cursor else (walk.shard + 1) % ranking.shards
         users = dict.fromkeys([*(entry.user_id for entry in rows), *(field.decode() for field in fields)])
         await self.compare(ranking, list(users))
         if len(rows) == SAMPLE:
-            return Walk(rows[-1].user_id, cursor)
+            return Walk(rows[-1].user_id, cursor, shard)
         await self._compare_counts(ranking)
-        return Walk("", cursor)
+        return Walk("", cursor, shard)
 
     async def compare(self, ranking: Ranking, users: Sequence[str]) -> int:
         """Compare users' entries on both sides; repair what differs for long; return how much did."""
+        return sum([await self._compare(part, mine) for part, mine in ranking.split(users).items()])
+
+    async def _compare(self, ranking: Ranking, users: Sequence[str]) -> int:
         if not users or not (wrong := await self._different(ranking, dict.fromkeys(users))):
             return 0
         await asyncio.sleep(SETTLE)
         if not (wrong := await self._different(ranking, wrong)):
             return 0
-        names = {"ranking": ranking.keys[0], "users": list(wrong)[:10]}
+        names = {"ranking": ranking.name, "users": list(wrong)[:10]}
         log.error("the index differs from Postgres", extra=names)
         entries = await self._entries("entries_named", ranking, list(wrong))
         await self._index.send([self._index.apply(ranking, entries)])
@@ -116,16 +122,17 @@ class Auditor:
 
     async def _compare_counts(self, ranking: Ranking) -> None:
         for _ in range(COUNTS):
-            before = await self._held(ranking, [])
+            before = [await self._held(part, []) for part in ranking.parts]
             with translated():
                 count = await self._pool.fetchval(SQL["count_of_ranking"], *_key(ranking))
-            after = await self._held(ranking, [])
-            if before is None or after is None or before.stamp != after.stamp or count == after.stamp.total:
+            after = [await self._held(part, []) for part in ranking.parts]
+            if None in before or before != after or count == sum(each.stamp.total for each in after if each):
                 return
             await asyncio.sleep(SETTLE)
-        log.error("the index has another number of entries", extra={"ranking": ranking.keys[0]})
+        log.error("the index has another number of entries", extra={"ranking": ranking.name})
         DRIFT.labels("reloaded").inc()
-        await self._drop(ranking)
+        for part in ranking.parts:  # which of them, the number does not tell
+            await self._drop(part)
 
     async def _held(self, ranking: Ranking, users: Sequence[str]) -> Held | None:
         (reply,) = await self._index.send([self._index.peek(ranking, users)])

@@ -47,6 +47,7 @@ class Catalogue:
             modes=None if board.modes is None else tuple(sorted(board.modes)),
             min_score=board.min_score,
             max_score=board.max_score,
+            index_shards=board.index_shards,
             status="building" if board.status == "building" else "ready",
             season=shown(board.season_at(int(self._seasons.clock()))),
             total=total,

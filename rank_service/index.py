@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from prometheus_client import Counter, Histogram
 
 from rank_service.envelopes import moment
 from rank_service.questions import (
-    Answer,
     Around,
+    Asked,
     Counted,
+    Found,
+    Names,
+    Near,
     Page,
     Places,
-    Question,
     Seen,
     Spread,
     Stood,
     Supposed,
+    Tally,
     WhatIf,
 )
 from shared import profiles
@@ -33,8 +36,10 @@ from shared.index import (
     read_histogram,
     read_lookup,
     read_standing,
+    read_tally,
     read_window,
 )
+from shared.index import Tally as Counts
 from shared.profiles import Kept
 from shared.ranking import HOT_PLACES, Ranking
 from shared.wire import Command
@@ -65,13 +70,24 @@ T = TypeVar("T")
 HotKey = tuple[str, int, int]
 Hot: TypeAlias = "OrderedDict[HotKey, Window]"
 Single = Page | WhatIf | Spread
+Placed = Around | Near
 
 
-class Names(NamedTuple):
-    """Asks for profiles, once it is known whose."""
+class Asker(Protocol):
+    """What can be asked: one server, or the nodes of a cluster (`rank_service.nodes`)."""
 
-    game_id: int
-    user_ids: tuple[str, ...]
+    def ask(self, question: Asked, /) -> Awaitable[Found | Miss]:
+        """Ask one question; gives its answer, a `Miss`, or raises StoreUnavailable."""
+
+    @property
+    def used(self) -> Sequence[Ranking]:
+        """Rankings asked for lately."""
+
+    def send_along(self, command: Command) -> None:
+        """Send a command with the next round trip; its reply is not looked at."""
+
+    async def close(self) -> None:
+        """Wait for the round trips under way."""
 
 
 class Lookups:
@@ -80,11 +96,13 @@ class Lookups:
     Args:
         index: with a connection of its own; one round trip at a time.
         queue: questions that may wait; past it `overloaded`.
+        named: whether profiles come along with places: they are on the same server.
     """
 
-    def __init__(self, index: RankingIndex, *, queue: int) -> None:
+    def __init__(self, index: RankingIndex, *, queue: int, named: bool = True) -> None:
         self._index = index
-        self._coalescer: Coalescer[Question | Names, Answer | Kept | Miss] = Coalescer(
+        self._named = named
+        self._coalescer: Coalescer[Asked, Found | Miss] = Coalescer(
             self._flush, name="ask the index", batch=BATCH, queue=queue
         )
         self._hot: Hot = OrderedDict()
@@ -108,10 +126,10 @@ class Lookups:
         """Wait for the round trip under way."""
         await self._coalescer.close()
 
-    async def _flush(self, questions: Sequence[Question | Names]) -> Sequence[Answer | Kept | Miss]:
+    async def _flush(self, questions: Sequence[Asked]) -> Sequence[Found | Miss]:
         QUESTIONS.inc(len(questions))
         BATCHES.observe(len(questions))
-        batch = _Batch(self._index, self._hot, questions)
+        batch = _Batch(self._index, self._hot, questions, named=self._named)
         extras, self._extras = self._extras, []
         replies = await self._index.send(batch.commands, [*batch.plain, *extras])
         answers = batch.read(replies)
@@ -125,44 +143,50 @@ class Lookups:
 class _Batch:
     """One round trip: questions merged into few commands, replies told apart again."""
 
-    def __init__(self, index: RankingIndex, hot: Hot, questions: Sequence[Question | Names]) -> None:
+    def __init__(self, index: RankingIndex, hot: Hot, questions: Sequence[Asked], *, named: bool) -> None:
         self._index = index
         self._hot = hot
         self._questions = questions
+        self._named = named
         # Users by ranking and by game, each once, in order; other questions, each once.
         self._users: dict[str, tuple[Ranking, dict[str, int]]] = {}
         self._names: dict[int, dict[str, int]] = {}
-        self._around: dict[str, tuple[Ranking, dict[tuple[str, int], int]]] = {}
+        self._around: dict[tuple[type[Placed], str], tuple[Ranking, dict[Any, int]]] = {}
+        self._tallies: dict[str, tuple[Ranking, dict[int, int]]] = {}
         self._singles: dict[tuple[Any, ...], Single] = {}
         self._as_of = b""
         self._places: dict[str, Lookup | Miss] = {}
-        self._windows: dict[str, list[Window | Miss]] = {}
-        self._answers: dict[tuple[Any, ...], Answer | Miss] = {}
+        self._tallied: dict[str, Counts | Miss] = {}
+        self._windows: dict[tuple[type[Placed], str], list[Window | Miss]] = {}
+        self._answers: dict[tuple[Any, ...], Found | Miss] = {}
         self._kept: dict[int, Kept] = {}
         for question in questions:
             self._merge(question)
         self.commands: list[Command] = [
             *(index.lookup(ranking, list(users)) for ranking, users in self._users.values()),
             *(
-                index.around(ranking, chunk)
-                for ranking, asked in self._around.values()
+                (index.around if kind is Around else index.near)(ranking, chunk)
+                for (kind, _), (ranking, asked) in self._around.items()
                 for chunk in batched(list(asked), NEIGHBOURHOODS)
             ),
+            *(index.tally(ranking, list(keys)) for ranking, keys in self._tallies.values()),
             *map(self._command, self._singles.values()),
         ]
         self.plain: list[Command] = [profiles.read(game_id, users) for game_id, users in self._names.items()]
 
-    def read(self, replies: Sequence[Any]) -> list[Answer | Kept | Miss]:
+    def read(self, replies: Sequence[Any]) -> list[Found | Miss]:
         """Read the replies to `commands` and `plain`; return an answer for each question."""
         self._as_of = moment()
         reply = iter(replies)
         for key, (ranking, _) in self._users.items():
             self._places[key] = read_lookup(ranking, next(reply))
-        for key, (ranking, asked) in self._around.items():
-            windows = self._windows[key] = []
+        for kind, (ranking, asked) in self._around.items():
+            windows = self._windows[kind] = []
             for chunk in batched(list(asked), NEIGHBOURHOODS):
                 found = read_around(ranking, next(reply))
                 windows += [found] * len(chunk) if isinstance(found, Miss) else found
+        for key in self._tallies:
+            self._tallied[key] = read_tally(next(reply))
         singles = [(key, question, next(reply)) for key, question in self._singles.items()]
         for game_id, names in self._names.items():
             self._kept[game_id] = profiles.read_kept(next(reply), len(names))
@@ -172,26 +196,35 @@ class _Batch:
 
     @property
     def rankings(self) -> dict[str, Ranking]:
-        """The rankings asked about."""
-        singles = {question.ranking.keys[0]: question.ranking for question in self._singles.values()}
-        asked = (*self._users.items(), *self._around.items())
-        return singles | {key: ranking for key, (ranking, _) in asked}
+        """The rankings asked about, whole ones."""
+        singles = (question.ranking for question in self._singles.values())
+        asked = (*self._users.values(), *self._around.values(), *self._tallies.values())
+        rankings = (*singles, *(ranking for ranking, _ in asked))
+        return {ranking.whole.name: ranking.whole for ranking in rankings}
 
-    def _merge(self, question: Question | Names) -> None:
-        names = self._names.setdefault(question.game_id, {})
-        if isinstance(question, Around):
+    def _merge(self, question: Asked) -> None:
+        if self._named or isinstance(question, Names):
+            names = self._names.setdefault(question.game_id, {})
+        if isinstance(question, Around | Near):
             ranking = question.ranking
-            _, around = self._around.setdefault(ranking.keys[0], (ranking, {}))
+            _, around = self._around.setdefault((type(question), ranking.name), (ranking, {}))
             around.setdefault(question[2:], len(around))
+            return
+        if isinstance(question, Tally):
+            ranking = question.ranking
+            _, keys = self._tallies.setdefault(ranking.name, (ranking, {}))
+            for sort_key in question.sort_keys:
+                keys.setdefault(sort_key, len(keys))
             return
         if not isinstance(question, Places | Names):
             self._singles[_key(question)] = question
             return
-        for user_id in question.user_ids:
-            names.setdefault(user_id, len(names))
+        if self._named or isinstance(question, Names):
+            for user_id in question.user_ids:
+                names.setdefault(user_id, len(names))
         if isinstance(question, Places):
             ranking = question.ranking
-            _, users = self._users.setdefault(ranking.keys[0], (ranking, {}))
+            _, users = self._users.setdefault(ranking.name, (ranking, {}))
             for user_id in question.user_ids:
                 users.setdefault(user_id, len(users))
 
@@ -207,18 +240,27 @@ class _Batch:
             case Spread(_, _, buckets):
                 return self._index.histogram(ranking, buckets)
 
-    def _answer(self, question: Question | Names) -> Answer | Kept | Miss:
-        if isinstance(question, Around):
-            key = question.ranking.keys[0]
-            return self._seen(question, self._windows[key][self._around[key][1][question[2:]]])
+    def _answer(self, question: Asked) -> Found | Miss:
+        if isinstance(question, Around | Near):
+            kind = (type(question), question.ranking.name)
+            return self._seen(question, self._windows[kind][self._around[kind][1][question[2:]]])
+        if isinstance(question, Tally):
+            counts = self._tallied[question.ranking.name]
+            if isinstance(counts, Miss):
+                return counts
+            at = self._tallies[question.ranking.name][1]
+            return counts._replace(counts=[counts.counts[at[key]] for key in question.sort_keys])
         if not isinstance(question, Places | Names):
             return self._answers[_key(question)]
-        names = self._names[question.game_id]
-        version, fragments = self._kept[question.game_id]
-        kept = Kept(version, [fragments[names[user_id]] for user_id in question.user_ids])
+        if self._named or isinstance(question, Names):
+            names = self._names[question.game_id]
+            version, fragments = self._kept[question.game_id]
+            kept = Kept(version, [fragments[names[user_id]] for user_id in question.user_ids])
+        else:
+            kept = Kept(None, [None] * len(question.user_ids))
         if isinstance(question, Names):
             return kept
-        key = question.ranking.keys[0]
+        key = question.ranking.name
         found = self._places[key]
         if isinstance(found, Miss):
             return found
@@ -226,7 +268,7 @@ class _Batch:
         places = [found.places[users[user_id]] for user_id in question.user_ids]
         return Stood(found.stamp.total, self._as_of, places, kept)
 
-    def _read_single(self, question: Single, reply: Any) -> Answer | Miss:
+    def _read_single(self, question: Single, reply: Any) -> Found | Miss:
         if isinstance(question, Page):
             return self._seen(question, self._read_window(question, reply))
         if isinstance(question, WhatIf):
@@ -239,10 +281,11 @@ class _Batch:
             return histogram
         return Counted(histogram.stamp.total, self._as_of, histogram.buckets)
 
-    def _seen(self, question: Page | Around, window: Window | Miss) -> Seen | Miss:
+    def _seen(self, question: Page | Placed, window: Window | Miss) -> Seen | Miss:
         if isinstance(window, Miss):
             return window
-        return Seen(window.stamp, self._as_of, window.rows or [], self._kept[question.game_id].version)
+        version = self._kept[question.game_id].version if self._named else None
+        return Seen(window.stamp, self._as_of, [] if window.rows is None else window.rows, version)
 
     def _read_window(self, question: Page, reply: Any) -> Window | Miss:
         window = read_window(question.ranking, reply)
@@ -264,8 +307,8 @@ def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _key(question: Single) -> tuple[Any, ...]:
-    return (type(question), question.ranking.keys[0], *question[2:])
+    return (type(question), question.ranking.name, *question[2:])
 
 
 def _hot_key(page: Page) -> HotKey:
-    return (page.ranking.keys[0], page.offset, page.limit)
+    return (page.ranking.name, page.offset, page.limit)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from rank_service.index import Lookups, Names
+from rank_service.index import Asker
+from rank_service.questions import Names
 from shared import profiles
 from shared.coalesce import Coalescer
 from shared.errors import StoreUnavailable
@@ -45,7 +46,7 @@ class Profiles:
         ttl_ms: how long a refill is kept.
     """
 
-    def __init__(self, lookups: Lookups, pool: Pool, *, ttl_ms: int) -> None:
+    def __init__(self, lookups: Asker, pool: Pool, *, ttl_ms: int) -> None:
         self._lookups = lookups
         self._pool = pool
         self._ttl_ms = ttl_ms

@@ -41,7 +41,7 @@ class Pages:
         """Answer a page by offset; raises what `Answers.ask` does."""
         question = Page(asked.ranking, asked.board.game_id, offset, limit)
         source, seen = await self._answers.ask(question, deadline)
-        key = (asked.ranking.keys[0], offset, limit)
+        key = (asked.ranking.name, offset, limit)
         page = self._rendered.get(key)
         # The rows are the very same list for as long as the index says its page is current.
         if (

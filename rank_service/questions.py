@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from shared import index
 from shared.index import Bucket, Stamp
 from shared.profiles import Kept
 from shared.ranking import Place, Ranking, Row
@@ -87,5 +88,34 @@ class Counted(NamedTuple):
     buckets: Sequence[Bucket]
 
 
+class Tally(NamedTuple):
+    """Asked of a shard: how many are better than, and on, these sort keys of users it does not hold?"""
+
+    ranking: Ranking
+    game_id: int
+    sort_keys: tuple[int, ...]
+
+
+class Near(NamedTuple):
+    """Asked of a shard: who is around the place that a user it does not hold would have?"""
+
+    ranking: Ranking
+    game_id: int
+    sort_key: int
+    user_id: str
+    radius: int
+
+
+class Names(NamedTuple):
+    """Asks for profiles, once it is known whose."""
+
+    game_id: int
+    user_ids: tuple[str, ...]
+
+
 Question = Places | Page | Around | WhatIf | Spread
 Answer = Stood | Seen | Supposed | Counted
+Asked = Question | Tally | Near | Names
+"""Whatever can be asked of Redis in one round trip to one node."""
+
+Found = Answer | index.Tally | Kept

@@ -13,7 +13,7 @@ import msgspec
 from prometheus_client import Counter
 
 from rank_service.envelopes import digest
-from rank_service.index import Lookups
+from rank_service.index import Asker
 from rank_service.questions import (
     Answer,
     Around,
@@ -51,7 +51,7 @@ _DECODERS: dict[type, msgspec.msgpack.Decoder[Any]] = {
 class Shelf:
     """Keeps and finds answers."""
 
-    def __init__(self, index: RankingIndex, lookups: Lookups, *, queue: int) -> None:
+    def __init__(self, index: RankingIndex, lookups: Asker, *, queue: int) -> None:
         self._index = index
         self._lookups = lookups
         self._coalescer: Coalescer[str, bytes | None] = Coalescer(

@@ -22,6 +22,7 @@ from shared.errors import StoreUnavailable
 from shared.events import CHANNEL, EntriesChanged, ProfileChanged, RulesChanged, decode
 from shared.names import leaderboard_key
 from shared.postgres import Pool, translated
+from shared.wire import Line
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,9 @@ class Everything:
 class Listening:
     """Hears what score_service publishes."""
 
-    def __init__(self, url: str, games: Games, live: Live, yesterday: Yesterday) -> None:
+    def __init__(self, line: Line, games: Games, live: Live, yesterday: Yesterday) -> None:
         self._yesterday = yesterday
-        self._url = url
+        self._line = line
         self._games = games
         self._live = live
 
@@ -58,7 +59,8 @@ class Listening:
             StoreUnavailable: it did; events were or will be missed.
         """
         try:
-            async with Redis.from_url(self._url) as client, client.pubsub() as channel:
+            url = await self._line.url()
+            async with Redis.from_url(url) as client, client.pubsub() as channel:
                 await channel.subscribe(CHANNEL)
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():  # redis-py swallows it while connecting
@@ -103,7 +105,7 @@ class Lateness:
         behind: Container[str] = Everything()
         if len(rows) < LATE_BATCHES:
             changes = [change for row in rows for change in orjson.loads(row[0])]
-            keys = {f"{{lb:{leaderboard_key(*change[:3])}}}:s" for change in changes}
-            BEHIND.set(len(keys))
-            behind = keys
+            names = {f"lb:{leaderboard_key(*change[:3])}" for change in changes}
+            BEHIND.set(len(names))
+            behind = names
         self._answers.behind = behind

@@ -28,13 +28,13 @@ from score_service.users import Users
 from score_service.webhooks import Webhooks
 from score_service.worker import Discarded, Housekeeping, Outbox
 from shared.boards import Games
+from shared.cluster import open_line
 from shared.heartbeat import EVERY, Heart
 from shared.index import RankingIndex
 from shared.loading import Loader
 from shared.postgres import Pool, open_pool, translated
 from shared.supervise import repeated
 from shared.tuning import settle_down
-from shared.wire import Wire
 
 DAY = 86_400.0
 Job = tuple[str, Callable[[], Awaitable[object]], float]
@@ -77,12 +77,12 @@ class App(Router):
 async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     """Open everything in order; `stack` closes it in the opposite order."""
     timeout = settings.redis_timeout_ms / 1000
-    wires = [Wire(settings.redis_url, timeout=seconds) for seconds in (timeout, 5.0, timeout)]
-    applies, loads, hints = wires
-    for wire in wires:
-        stack.push_async_callback(wire.close)
+    lines = [open_line(settings.redis_url, timeout=seconds) for seconds in (timeout, 5.0, timeout)]
+    applies, loads, hints = lines
+    for line in lines:
+        stack.push_async_callback(line.close)
     idle_ms = settings.index_idle_seconds * 1000
-    indexes = [RankingIndex(wire, idle_ms=idle_ms) for wire in (applies, loads)]
+    indexes = [RankingIndex(line, idle_ms=idle_ms) for line in (applies, loads)]
     pool = await stack.enter_async_context(_pool(settings, indexes))
     games = Games(pool)
     stack.push_async_callback(games.close)

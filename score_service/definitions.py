@@ -21,7 +21,7 @@ from shared.messages import GameIn, GameOut, LeaderboardDefined, LeaderboardIn, 
 from shared.names import MAX_SCORE, clean, is_slug
 from shared.postgres import Connection, Pool, slowly, translated
 from shared.seasons import calendar, schedule_fault, timezone_fault
-from shared.wire import Wire
+from shared.wire import Line
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ class Definitions:
     """Creates, changes and drops games and leaderboards.
 
     Args:
-        wire: where events go, so that other replicas look at once and not within a second.
+        line: where events go, so that other replicas look at once and not within a second.
         grace: how long after its end a season takes late results.
     """
 
-    def __init__(self, pool: Pool, games: Games, wire: Wire, *, grace: timedelta) -> None:
+    def __init__(self, pool: Pool, games: Games, line: Line, *, grace: timedelta) -> None:
         self._pool = pool
         self._games = games
-        self._wire = wire
+        self._line = line
         self._grace = grace
 
     async def put_game(self, name: str, body: GameIn, key_id: str = "") -> tuple[GameOut, bool]:
@@ -170,8 +170,7 @@ class Definitions:
         """Have the change seen at once; without Redis the others find out within a second."""
         self._games.forget(game)
         try:
-            identity = await self._wire.connect()
-            await self._wire.round_trip(identity, [publish(RulesChanged(game))])
+            await self._line.send([publish(RulesChanged(game))])
         except StoreUnavailable as error:
             log.warning("a change of rules was not published: %s", error, extra={"game": game})
 
@@ -189,6 +188,7 @@ def leaderboard(row: Any) -> LeaderboardOut:
         modes=None if row["modes"] is None else tuple(row["modes"]),
         min_score=row["min_score"],
         max_score=row["max_score"],
+        index_shards=row["index_shards"],
         status=row["status"],
     )
 
@@ -244,12 +244,15 @@ def _definition(body: LeaderboardIn) -> tuple[Any, ...]:
         modes,
         body.min_score,
         body.max_score,
+        body.index_shards,
     )
 
 
 def _check(body: LeaderboardIn) -> None:
     if body.min_score > body.max_score:
         raise invalid("min_score", f"{body.min_score} must not be above max_score {body.max_score}")
+    if body.index_shards > 1 and body.ties != "competition":
+        raise invalid("index_shards", "more than 1 needs ties 'competition'")
     if body.schedule is not None and (fault := schedule_fault(body.schedule)) is not None:
         raise invalid("schedule", fault)
     if (fault := timezone_fault(body.timezone)) is not None:

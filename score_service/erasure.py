@@ -18,12 +18,12 @@ from score_service.committer import Committer, EntryKey, changes
 from score_service.index import Applier
 from score_service.moderation import by_key
 from score_service.store import SQL, EntryRow, Transaction
-from shared.boards import Game
+from shared.boards import Game, board_from_row
 from shared.errors import StoreUnavailable, not_found
 from shared.events import ProfileChanged, publish
 from shared.index import RankingIndex
 from shared.names import clean, is_user_id
-from shared.postgres import Pool, slowly, translated
+from shared.postgres import Connection, Pool, slowly, translated
 from shared.profiles import forget
 from shared.ranking import Ranking
 
@@ -103,19 +103,27 @@ class Erasure:
             async with slowly(self._pool) as connection, connection.transaction():
                 rows = await connection.fetch(SQL["claim_traces"], TRACES_AFTER, AT_ONCE)
                 if rows:
-                    await self._clear_copies(rows)
+                    await self._clear_copies(connection, rows)
                     await connection.execute(SQL["drop_erasures"], [row["erasure_id"] for row in rows])
             await self._pool.execute(SQL["purge_erased_results"])
 
-    async def _clear_copies(self, rows: Sequence[Any]) -> None:
+    async def _clear_copies(self, connection: Connection, rows: Sequence[Any]) -> None:
+        boards = {
+            row["leaderboard_id"]: board_from_row(row) for row in await connection.fetch(SQL["all_boards"])
+        }
         users: dict[Ranking, list[tuple[str, int]]] = {}
         profiles: dict[int, list[str]] = {}
         for row in rows:
             profiles.setdefault(row["game_id"], []).append(row["user_id"])
             for leaderboard_id, generation, season, version in orjson.loads(row["rankings"]):
+                board = boards.get(leaderboard_id)
                 # Keys alone matter here, and they do not depend on ties and order.
-                ranking = Ranking(leaderboard_id, generation, season, "competition", "desc")
-                users.setdefault(ranking, []).append((row["user_id"], version))
+                ranking = (
+                    Ranking(leaderboard_id, generation, season, "competition", "desc")
+                    if board is None
+                    else board.ranking_of(generation, season)
+                )
+                users.setdefault(ranking.part_of(row["user_id"]), []).append((row["user_id"], version))
         commands = [self._index.purge(ranking, each) for ranking, each in users.items()]
         forgotten = [forget(game_id, ids) for game_id, ids in profiles.items()]
         for reply in await self._index.send(commands, forgotten):

@@ -9,9 +9,10 @@ from functools import partial
 from score_service.committer import EntryKey
 from score_service.store import EntryRow
 from shared.events import publish_entries
-from shared.index import Applied, Lookup, Placed, RankingIndex, read_applied, read_lookup
+from shared.index import Applied, Lookup, Placed, RankingIndex
 from shared.loading import Loader
 from shared.ranking import Entry, Place, Ranking
+from shared.sharding import look_up, placed_across
 
 MAX_WARM = 10_000
 """Rankings remembered as ready; past it they are looked at again."""
@@ -64,7 +65,8 @@ class Applier:
     async def apply(self, entries: Mapping[EntryKey, EntryRow]) -> dict[EntryKey, Placed]:
         """Apply the entries of a committed batch and publish that they changed, in one round trip.
 
-        Returns where each stands; those of rankings without a ready index are absent.
+        Returns where each stands; those of rankings without a ready index are absent. Rankings in
+        shards take a second round trip, which counts in the shards the entries are not in.
 
         Raises:
             StoreUnavailable: Redis could not be reached; the outbox keeps the batch.
@@ -72,19 +74,23 @@ class Applier:
         parts: dict[Ranking, list[EntryRow]] = {}
         for (ranking, _), row in entries.items():
             parts.setdefault(ranking, []).append(row)
-        commands = [self._index.apply(ranking, map(_entry, rows)) for ranking, rows in parts.items()]
-        replies = await self._index.send(
-            commands,
+        answers = await self._index.write(
+            {ranking: [*map(_entry, rows)] for ranking, rows in parts.items()},
             [publish_entries(ranking, [row.user_id for row in rows]) for ranking, rows in parts.items()],
         )
+        sharded = {r: [row.user_id for row in rows] for r, rows in parts.items() if r.shards > 1}
+        across = await placed_across(self._index, sharded, answers) if sharded else {}
         placed: dict[EntryKey, Placed] = {}
-        for (ranking, rows), reply in zip(parts.items(), replies, strict=False):
-            answer = read_applied(ranking, reply)
-            if isinstance(answer, Applied):
-                self._remember(ranking)
-                placed.update(((ranking, row.user_id), p) for row, p in zip(rows, answer.placed, strict=True))
+        for ranking, rows in parts.items():
+            if ranking in across:
+                found = across[ranking]
+            elif isinstance(answer := answers.get(ranking), Applied):
+                found = dict(zip((row.user_id for row in rows), answer.placed, strict=True))
             else:
                 self._warm.discard(ranking)
+                continue
+            self._remember(ranking)
+            placed.update(((ranking, user_id), place) for user_id, place in found.items())
         return placed
 
     async def places(self, keys: Iterable[EntryKey]) -> dict[EntryKey, Place]:
@@ -97,12 +103,11 @@ class Applier:
         for ranking, user_id in keys:
             parts.setdefault(ranking, []).append(user_id)
         await self.warm(parts)
-        replies = await self._index.send([self._index.lookup(r, users) for r, users in parts.items()])
+        answers = await look_up(self._index, parts)
         found: dict[EntryKey, Place] = {}
-        for (ranking, users), reply in zip(parts.items(), replies, strict=True):
-            answer = read_lookup(ranking, reply)
+        for ranking, answer in answers.items():
             if isinstance(answer, Lookup):
-                pairs = zip(users, answer.places, strict=True)
+                pairs = zip(parts[ranking], answer.places, strict=True)
                 found.update(((ranking, user), place) for user, place in pairs if place is not None)
             else:
                 self._warm.discard(ranking)

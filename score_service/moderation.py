@@ -162,7 +162,7 @@ def by_key(boards: Iterable[Board], rows: Sequence[Any]) -> dict[EntryKey, Entry
     known = {board.leaderboard_id: board for board in boards}
     entries = [EntryRow(*row) for row in rows]
     keyed = {(known[e.leaderboard_id].ranking(e.season), e.user_id): e for e in entries}
-    return dict(sorted(keyed.items(), key=lambda item: (item[0][0].keys, item[0][1])))
+    return dict(sorted(keyed.items(), key=lambda item: (item[0][0].name, item[0][1])))
 
 
 def _out_of_range(board: Board) -> LeaderboardError:

@@ -109,7 +109,11 @@ CREATE TABLE leaderboards (
     status text NOT NULL,
     base_until date DEFAULT '-infinity'::date NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    index_shards integer DEFAULT 1 NOT NULL,
+    index_layout integer DEFAULT 0 NOT NULL,
     CONSTRAINT leaderboards_check CHECK ((max_score >= min_score)),
+    CONSTRAINT leaderboards_index_shards_check CHECK (((index_shards >= 1) AND (index_shards <= 64))),
+    CONSTRAINT leaderboards_index_shards_ties CHECK (((index_shards = 1) OR (ties = 'competition'::text))),
     CONSTRAINT leaderboards_operator_check CHECK ((operator = ANY (ARRAY['sum'::text, 'best'::text, 'latest'::text, 'count'::text]))),
     CONSTRAINT leaderboards_sort_order_check CHECK ((sort_order = ANY (ARRAY['desc'::text, 'asc'::text]))),
     CONSTRAINT leaderboards_status_check CHECK ((status = ANY (ARRAY['building'::text, 'ready'::text]))),
@@ -117,6 +121,10 @@ CREATE TABLE leaderboards (
 );
 
 COMMENT ON COLUMN leaderboards.base_until IS 'closed periods before this month are folded into entry_base';
+
+COMMENT ON COLUMN leaderboards.index_shards IS 'users hash to shards, each an index of its own';
+
+COMMENT ON COLUMN leaderboards.index_layout IS 'how often index_shards was changed: part of the index''s keys, so that no copy from before is found again';
 
 CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity'::date, users text[] DEFAULT NULL::text[], only_season bigint DEFAULT NULL::bigint) RETURNS TABLE(season bigint, user_id text, score bigint, reached_at bigint, session_id uuid)
     LANGUAGE plpgsql STABLE

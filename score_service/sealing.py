@@ -69,13 +69,17 @@ class Sealer:
         SEALED.inc()
         about = {"leaderboard": row["leaderboard"], "season": row["season"], "digest": digest}
         log.info("sealed a season of %d entries", total, extra=about)
-        await self._drop_index(Ranking(*key, row["ties"], row["sort_order"]))
+        ranking = Ranking(
+            *key, row["ties"], row["sort_order"], shards=row["index_shards"], layout=row["index_layout"]
+        )
+        await self._drop_index(ranking)
         return True
 
     async def _drop_index(self, ranking: Ranking) -> None:
         """Sealed standings are read from Postgres: their copy goes, at the latest when it is long unused."""
         try:
-            await self._index.send([], [("DEL", *ranking.keys), publish_entries(ranking, [])])
+            dropped = [("DEL", *part.keys) for part in ranking.parts]
+            await self._index.send([], [*dropped, publish_entries(ranking, [])])
         except StoreUnavailable as error:
             log.warning("the index of a sealed season is left to expire: %s", error)
 

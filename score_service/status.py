@@ -10,15 +10,15 @@ from shared.answers import OutboxStatus, Status, StoreStatus
 from shared.errors import StoreUnavailable
 from shared.heartbeat import Heart, alive
 from shared.postgres import Pool, translated
-from shared.wire import Wire
+from shared.wire import Line
 
 
 class Watcher:
     """Looks at the stores and at who is alive."""
 
-    def __init__(self, pool: Pool, wire: Wire, heart: Heart) -> None:
+    def __init__(self, pool: Pool, line: Line, heart: Heart) -> None:
         self._pool = pool
-        self._wire = wire
+        self._line = line
         self._heart = heart
 
     async def look(self) -> Status:
@@ -26,7 +26,7 @@ class Watcher:
         postgres, outbox = await self._ask_postgres()
         started = perf_counter()
         try:
-            services = await alive(self._wire)
+            services = await alive(self._line)
             redis = StoreStatus(ok=True, milliseconds=_since(started))
         except StoreUnavailable:
             services, redis = [], StoreStatus(ok=False)

@@ -13,7 +13,7 @@ from shared.messages import ProfileIn, ProfileOut
 from shared.names import clean, is_user_id
 from shared.postgres import Pool, translated
 from shared.profiles import forget
-from shared.wire import Wire
+from shared.wire import Line
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +26,10 @@ class Users:
         wire: the connection to Redis for what is said at once.
     """
 
-    def __init__(self, pool: Pool, committer: Committer, wire: Wire) -> None:
+    def __init__(self, pool: Pool, committer: Committer, line: Line) -> None:
         self._pool = pool
         self._committer = committer
-        self._wire = wire
+        self._line = line
 
     async def put(self, game: Game, user_id: str, body: ProfileIn) -> tuple[ProfileOut, bool]:
         """Create or replace a user's profile; return it and whether the user is new.
@@ -51,8 +51,7 @@ class Users:
     async def _invalidate(self, game_id: int, user_id: str, outbox_id: int) -> None:
         hint = publish(ProfileChanged(game_id, user_id))
         try:
-            identity = await self._wire.connect()
-            await self._wire.round_trip(identity, [forget(game_id, [user_id]), hint])
+            await self._line.send([forget(game_id, [user_id]), hint])
         except StoreUnavailable as error:
             log.warning("a profile's copies are left to the outbox worker: %s", error)
         else:

@@ -17,7 +17,7 @@ from shared.index import RankingIndex
 from shared.postgres import Pool, slowly, translated
 from shared.profiles import forget
 from shared.ranking import Ranking
-from shared.wire import Command, Wire
+from shared.wire import Command, Line
 
 log = logging.getLogger(__name__)
 
@@ -89,16 +89,15 @@ class Outbox:
                 if len(names) == 1:
                     invalid.append(forget(names[0], users))
                 elif (board := boards.get(names[0])) is not None:  # a dropped board has no index
-                    ranking = Ranking(names[0], names[1], names[2], board.ties, board.order)
+                    ranking = board.ranking_of(names[1], names[2])
                     keys.update((ranking, user) for user in users)
         found = await self._history.entries(list(keys))
-        commands = [self._index.apply(ranking, entries) for ranking, entries in found.items()]
         hints = [
             publish_entries(ranking, [entry.user_id for entry in entries])
             for ranking, entries in found.items()
         ]
-        if commands or invalid:
-            await self._index.send(commands, [*hints, *invalid])
+        if found or invalid:
+            await self._index.write(found, [*hints, *invalid])
 
 
 class Housekeeping:
@@ -158,9 +157,9 @@ class Housekeeping:
 class Discarded:
     """Generations no board needs any more."""
 
-    def __init__(self, pool: Pool, wire: Wire) -> None:
+    def __init__(self, pool: Pool, line: Line) -> None:
         self._pool = pool
-        self._wire = wire
+        self._line = line
 
     async def purge(self) -> None:
         """Delete their entries, a chunk at a time, and the copies of these."""
@@ -170,21 +169,21 @@ class Discarded:
                     row = await connection.fetchrow(SQL["claim_discarded"])
                     if row is None:
                         return
-                    deleted = await connection.fetch(SQL["delete_entries"], *row, PURGE_ENTRIES)
+                    *key, shards, layout = row
+                    deleted = await connection.fetch(SQL["delete_entries"], *key, PURGE_ENTRIES)
                     # Keys alone matter here, and they do not depend on ties and order.
                     for season in {each["season"] for each in deleted}:
                         ranking = Ranking(
-                            row["leaderboard_id"], row["generation"], season, "competition", "desc"
+                            key[0], key[1], season, "competition", "desc", shards=shards, layout=layout
                         )
-                        identity = await self._wire.connect()
-                        await self._wire.round_trip(identity, [("UNLINK", *ranking.keys)])
+                        await self._line.send([("UNLINK", *part.keys) for part in ranking.parts])
                     left = bool(deleted)
                     for query in ("delete_standings", "delete_discarded_ranks"):
                         if not left:
-                            done = await connection.execute(SQL[query], *row, PURGE_ENTRIES)
+                            done = await connection.execute(SQL[query], *key, PURGE_ENTRIES)
                             left = done != "DELETE 0"
                     if not left:
-                        await connection.execute(SQL["drop_discarded"], *row)
+                        await connection.execute(SQL["drop_discarded"], *key)
 
 
 def months_before(month: date, count: int) -> date:

@@ -177,4 +177,6 @@ def board_from_row(row: Any) -> Board:
         min_score=row["min_score"],
         max_score=row["max_score"],
         status=row["status"],
+        index_shards=row["index_shards"],
+        index_layout=row["index_layout"],
     )

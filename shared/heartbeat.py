@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from shared.wire import Wire
+from shared.wire import Line
 
 KEY = "leaderboard:alive"
 EVERY = 2.0
@@ -42,13 +42,13 @@ class Heart:
 
     Args:
         service: the service's name.
-        wire: any connection to Redis.
+        line: any way to Redis.
         facts: figures worth seeing at a glance, read at each beat.
     """
 
-    def __init__(self, service: str, wire: Wire, facts: Callable[[], dict[str, float]]) -> None:
+    def __init__(self, service: str, line: Line, facts: Callable[[], dict[str, float]]) -> None:
         self._service = service
-        self._wire = wire
+        self._line = line
         self._facts = facts
         self._instance = f"{socket.gethostname()}:{os.getpid()}"
         self._started_at = datetime.now(UTC)
@@ -63,24 +63,23 @@ class Heart:
         Raises:
             StoreUnavailable: Redis cannot be reached.
         """
-        await _run(self._wire, ("HSET", KEY, f"{self._service}/{self._instance}", _encode(self.now())))
+        await _run(self._line, ("HSET", KEY, f"{self._service}/{self._instance}", _encode(self.now())))
 
 
-async def alive(wire: Wire) -> list[Beat]:
+async def alive(line: Line) -> list[Beat]:
     """Return who has been heard of lately, by service and instance; the others are forgotten.
 
     Raises:
         StoreUnavailable: Redis cannot be reached.
     """
-    found = await _run(wire, ("HVALS", KEY))
+    found = await _run(line, ("HVALS", KEY))
     beats = [_decode(value) for value in found] if isinstance(found, list) else []
     fresh = datetime.now(UTC) - GONE_AFTER
     if gone := [f"{beat.service}/{beat.instance}" for beat in beats if beat.seen_at < fresh]:
-        await _run(wire, ("HDEL", KEY, *gone))
+        await _run(line, ("HDEL", KEY, *gone))
     return sorted((b for b in beats if b.seen_at >= fresh), key=lambda b: (b.service, b.instance))
 
 
-async def _run(wire: Wire, command: tuple[Any, ...]) -> Any:
-    identity = await wire.connect()
-    (reply,) = await wire.round_trip(identity, [command])
+async def _run(line: Line, command: tuple[Any, ...]) -> Any:
+    (reply,) = await line.send([command])
     return reply

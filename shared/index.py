@@ -7,16 +7,16 @@ load. The scripts in `lua/` hold the rules; this module speaks their language.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from secrets import token_hex
 from typing import Any, NamedTuple
 
-from redis.exceptions import ResponseError
+from redis.exceptions import AskError, ClusterDownError, ResponseError, TryAgainError
 
 from shared.errors import StoreUnavailable
 from shared.ranking import HOT_PLACES, Entry, Place, Ranking, Row, places
-from shared.wire import SHA, Command, Wire
+from shared.wire import ORIGIN, SHA, Command, Line
 
 LOCK_MS = 15_000
 """A loader that shows no life for this long has lost its load."""
@@ -26,7 +26,7 @@ PREFIX_WIDTH = 17
 
 
 class Miss(NamedTuple):
-    """The index cannot answer: `miss` (nobody loads it) or `loading`.
+    """The index cannot answer: `miss` (nobody loads it), `loading`, or `moving` (between cluster nodes).
 
     While it loads, `version` changes with every apply: what Postgres answers to a question asked
     after the version was read may be kept under it.
@@ -51,6 +51,7 @@ class Placed(NamedTuple):
     rank: int | None
     ties: int | None
     score: int | None
+    previous_score: int | None = None
 
 
 class Applied(NamedTuple):
@@ -82,6 +83,15 @@ class Standing(NamedTuple):
     ties: int
 
 
+class Tally(NamedTuple):
+    """How many are better than each of some sort keys, and how many are on it; the ends (None: empty)."""
+
+    stamp: Stamp
+    least: int | None
+    greatest: int | None
+    counts: list[tuple[int, int]]
+
+
 class Bucket(NamedTuple):
     """A range of scores, both ends in it, and the players there."""
 
@@ -108,12 +118,12 @@ class RankingIndex:
     """Speaks to the ranking indexes of one Redis on behalf of one service.
 
     Args:
-        wire: the connection; the server's identity is part of every copy's origin.
+        line: the way there; a server's identity is part of every copy's origin.
         idle_ms: an index not used for this long expires.
     """
 
-    def __init__(self, wire: Wire, *, idle_ms: int) -> None:
-        self._wire = wire
+    def __init__(self, line: Line, *, idle_ms: int) -> None:
+        self._line = line
         self._idle = str(idle_ms)
         self.database_identity = ""
         """System identifier and timeline of Postgres; set by whoever connects to it."""
@@ -121,21 +131,41 @@ class RankingIndex:
     async def send(self, commands: Sequence[Command], plain: Sequence[Command] = ()) -> list[Any]:
         """Run commands, each made by a method below, in one round trip; `plain` ones after them.
 
-        Commands are built without the origin, which is filled in here: it must be that of the
-        connection they are sent on. Commands of others (profiles) may come along.
+        Commands are built without the origin, which is filled in where they are sent: it must be that
+        of the connection they are sent on. Commands of others (profiles) may come along.
 
         Raises:
             StoreUnavailable: Redis cannot be reached, or did not answer in time.
         """
         if not self.database_identity:
             raise StoreUnavailable("the database has not been seen yet")
-        identity = await self._wire.connect()
-        origin = f"{identity}|{self.database_identity}"
-        filled = [(*command[:_ORIGIN_AT], origin, *command[_ORIGIN_AT:]) for command in commands]
-        return await self._wire.round_trip(identity, [*filled, *plain])
+        return await self._line.send([*commands, *plain], self.database_identity)
+
+    async def write(
+        self, changed: Mapping[Ranking, Sequence[Entry]], plain: Sequence[Command] = ()
+    ) -> dict[Ranking, Applied | Miss]:
+        """Apply changed entries, `plain` commands after them; return what became of each part.
+
+        A copy that refuses them (no memory left, a key of another type) is given up: it would lack
+        what Postgres has.
+
+        Raises:
+            StoreUnavailable: some entries may not have been applied; the copies may lack them.
+        """
+        parts: dict[Ranking, list[Entry]] = {}
+        for ranking, entries in changed.items():
+            for entry in entries:
+                parts.setdefault(ranking.part_of(entry.user_id), []).append(entry)
+        replies = await self.send([self.apply(part, entries) for part, entries in parts.items()], plain)
+        answers = dict(zip(parts, replies, strict=False))
+        if refused := {part: e for part, e in answers.items() if isinstance(e, ResponseError)}:
+            gone = await self.send([], [("UNLINK", *part.keys) for part in refused])
+            if any(isinstance(reply, ResponseError) for reply in gone):
+                raise StoreUnavailable(f"the index refuses entries: {next(iter(refused.values()))}")
+        return {part: read_applied(part, reply) for part, reply in answers.items()}
 
     def apply(self, ranking: Ranking, entries: Iterable[Entry]) -> Command:
-        """Build the command that applies changed entries (an `Applied` or a `Miss`)."""
+        """Build the command that applies changed entries (an `Applied` or a `Miss`); see `write`."""
         args: list[Any] = []
         first = ranking.ties == "first"
         for user_id, version, sort_key, tiebreak in entries:
@@ -164,6 +194,17 @@ class RankingIndex:
     def around(self, ranking: Ranking, asked: Iterable[tuple[str, int]]) -> Command:
         """Build the command that reads neighbourhoods by user and radius (see `read_around`)."""
         return _script("around", ranking, self._idle, ranking.ties, *chain.from_iterable(asked))
+
+    def near(self, ranking: Ranking, asked: Iterable[tuple[int, str, int]]) -> Command:
+        """Build the command that reads around places by sort key, user and radius (see `read_around`).
+
+        The users need not be there: rows before and behind where they would be are read.
+        """
+        return _script("near", ranking, self._idle, ranking.ties, *chain.from_iterable(asked))
+
+    def tally(self, ranking: Ranking, sort_keys: Iterable[int]) -> Command:
+        """Build the command that counts who is better than, and on, sort keys (a `Tally` or a `Miss`)."""
+        return _script("tally", ranking, self._idle, *sort_keys)
 
     def standing(self, ranking: Ranking, score: int) -> Command:
         """Build the command that finds the rank a score would have (a `Standing` or a `Miss`)."""
@@ -200,12 +241,10 @@ class RankingIndex:
 
 
 _new = tuple.__new__
-_ORIGIN_AT = 7
-"""Where the origin goes in every command: EVALSHA, sha, 4, four keys, origin, ..."""
 
 
 def _script(name: str, ranking: Ranking, *args: Any) -> Command:
-    return ("EVALSHA", SHA[name], 4, *ranking.keys, *args)
+    return ("EVALSHA", SHA[name], 4, *ranking.keys, ORIGIN, *args)
 
 
 def read_applied(ranking: Ranking, reply: Any) -> Applied | Miss:
@@ -214,9 +253,13 @@ def read_applied(ranking: Ranking, reply: Any) -> Applied | Miss:
         return miss
     placed = [
         Placed(
-            reply[i], reply[i + 1], reply[i + 2], ranking.score(int(reply[i + 3])) if reply[i + 3] else None
+            reply[i],
+            reply[i + 1],
+            reply[i + 2],
+            ranking.score(int(reply[i + 3])) if reply[i + 3] else None,
+            ranking.score(int(reply[i + 4])) if reply[i + 4] else None,
         )
-        for i in range(4, len(reply), 4)
+        for i in range(4, len(reply), 5)
     ]
     return Applied(_stamp(reply), placed)
 
@@ -242,7 +285,7 @@ def read_window(ranking: Ranking, reply: Any) -> Window | Miss:
 
 
 def read_around(ranking: Ranking, reply: Any) -> list[Window] | Miss:
-    """Read the reply to `around`: a window for each user; no rows for one who has no entry."""
+    """Read the reply to `around` and `near`: a window for each; no rows for who has no entry."""
     if (miss := _miss(reply)) is not None:
         return miss
     stamp = _stamp(reply)
@@ -262,6 +305,14 @@ def _rows(ranking: Ranking, frame: list[Any]) -> list[Row]:
     scores = [sign * int(key) for key in keys]
     reckoned = places(ranking.ties, start, better, first_rank, first_ties, last_ties, scores)
     return [_new(Row, pair) for pair in zip(users, reckoned, strict=True)]
+
+
+def read_tally(reply: Any) -> Tally | Miss:
+    """Read the reply to `tally`."""
+    if (miss := _miss(reply)) is not None:
+        return miss
+    least, greatest = (None if reply[i] is None else int(reply[i]) for i in (4, 5))
+    return Tally(_stamp(reply), least, greatest, list(zip(reply[6::2], reply[7::2], strict=True)))
 
 
 def read_standing(reply: Any) -> Standing | Miss:
@@ -302,6 +353,10 @@ def held(reply: Any) -> bool:
     return isinstance(reply, list) and reply[0] == b"loading"
 
 
+_MOVING = (AskError, ClusterDownError, TryAgainError)
+"""A cluster moves these keys, or is about to say who has them: a load would be refused as well."""
+
+
 def _stamp(reply: list[Any]) -> Stamp:
     return Stamp(reply[1].decode(), reply[2], reply[3])
 
@@ -309,7 +364,7 @@ def _stamp(reply: list[Any]) -> Stamp:
 def _miss(reply: Any) -> Miss | None:
     # An error reply (a key of another type in place, say) is a miss: the load begins with a clean slate.
     if isinstance(reply, ResponseError):
-        return Miss("miss")
+        return Miss("moving" if isinstance(reply, _MOVING) else "miss")
     status = reply[0]
     if status == b"ready":
         return None

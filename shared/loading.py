@@ -1,6 +1,7 @@
 """Loads of the ranking index: a ranking copied from a snapshot of Postgres into Redis.
 
-The order is the proof: `begin` sets `loading`, only *then* the snapshot is opened. A commit whose
+The order is the proof: `begin` sets `loading`, only *then* the snapshot is opened; of a ranking in
+shards, whose lost ones are loaded together, `begin` has set it in all of these by then. A commit whose
 apply was skipped (nothing was loading yet) came before `loading`, hence before the snapshot; one
 that commits later is applied beside the load. Both are fenced by version, so neither can undo
 the other. Every chunk and `finish` check the lock's token: a flush or a second loader stops us.
@@ -10,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -56,7 +59,7 @@ class Loader:
         """Start loading `ranking` unless this process does so already; return the load's task."""
         task = self._tasks.get(ranking)
         if task is None:
-            task = asyncio.create_task(self._load(ranking), name=f"load {ranking.keys[0]}")
+            task = asyncio.create_task(self._load(ranking), name=f"load {ranking.name}")
             self._tasks[ranking] = task
             task.add_done_callback(lambda _: self._tasks.pop(ranking, None))
         return task
@@ -75,53 +78,90 @@ class Loader:
                 outcome, count = await self._copy(ranking)
         except StoreUnavailable as error:
             LOADS.labels("unavailable").inc()
-            log.warning("a load failed: %s", error, extra={"ranking": ranking.keys[0]})
+            log.warning("a load failed: %s", error, extra={"ranking": ranking.name})
             return
         except Exception:  # the outermost frame of a background task
             LOADS.labels("error").inc()
-            log.exception("a load failed", extra={"ranking": ranking.keys[0]})
+            log.exception("a load failed", extra={"ranking": ranking.name})
             return
         LOADS.labels(outcome).inc()
         if outcome == "loaded":
             SECONDS.observe(perf_counter() - started)
-            log.info("loaded %d entries", count, extra={"ranking": ranking.keys[0]})
+            log.info("loaded %d entries", count, extra={"ranking": ranking.name})
 
     async def _copy(self, ranking: Ranking) -> tuple[str, int]:
         """Copy one ranking; return what came of it (see LOADS) and how many entries were read."""
         # The connection comes first: waiting for one must not use up the lock's time.
         with translated():
             async with self._pool.acquire() as connection:
-                status, token = await self._index.begin(ranking)
-                if status != "mine":
+                status, tokens = await self._begin(ranking)
+                if not tokens:
                     return status, 0
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
                     cursor: Any = connection.cursor(
                         _ENTRIES, ranking.leaderboard_id, ranking.generation, ranking.season
                     )
-                    count = await self._stream(ranking, token, connection, await in_time(connection, cursor))
-        if count < 0 or not await self._index.finish(ranking, token):
-            return "lost", 0
-        return "loaded", count
+                    opened = await in_time(connection, cursor)
+                    count = await self._stream(ranking, tokens, connection, opened)
+        finished = [await self._index.finish(part, token) for part, token in tokens.items()]
+        return ("loaded", count) if finished and all(finished) else ("lost", 0)
 
-    async def _stream(self, ranking: Ranking, token: str, connection: Connection, cursor: Any) -> int:
-        """Write chunks while the next one is fetched; return the entries read, -1 when the lock was lost."""
+    async def _begin(self, ranking: Ranking) -> tuple[str, dict[Ranking, str]]:
+        """Take the locks of those parts that nobody has; return the state of the others, and our tokens."""
+        status = "ready"
+        tokens: dict[Ranking, str] = {}
+        try:
+            for part in ranking.parts:
+                found, token = await self._index.begin(part)
+                if found == "mine":
+                    tokens[part] = token
+                elif found == "loading":
+                    status = found
+        except StoreUnavailable:
+            # A node is away. The others' locks are given back, to be taken as soon as it has returned.
+            for part, token in tokens.items():
+                with suppress(StoreUnavailable):
+                    await self._index.send([self._index.drop(part, token)])
+            raise
+        return status, tokens
+
+    async def _stream(
+        self, ranking: Ranking, tokens: dict[Ranking, str], connection: Connection, cursor: Any
+    ) -> int:
+        """Write chunks while the next one is fetched; return the entries read.
+
+        Parts whose lock was lost leave `tokens`.
+        """
         count = 0
         rows = await in_time(connection, cursor.fetch(CHUNK))
-        while rows:
+        while rows and tokens:
             count += len(rows)
-            command = self._index.load(ranking, token, map(_entry, rows))
+            chunks = _divided(ranking, rows)
+            sent = [part for part in chunks if part in tokens]
+            commands = [self._index.load(part, tokens[part], chunks[part]) for part in sent]
             # Both are awaited to their ends whatever happens: the connection must be quiet after.
             replies, rows = await asyncio.gather(
-                self._index.send([command]),
+                self._index.send(commands),
                 in_time(connection, cursor.fetch(CHUNK)),
                 return_exceptions=True,
             )
             for outcome in (replies, rows):
                 if isinstance(outcome, BaseException):
                     raise outcome
-            if not held(replies[0]):
-                return -1
+            for part, reply in zip(sent, replies, strict=True):
+                if not held(reply):
+                    del tokens[part]
         return count
+
+
+def _divided(ranking: Ranking, rows: Iterable[Any]) -> dict[Ranking, list[Entry]]:
+    entries = map(_entry, rows)
+    if ranking.shards == 1:
+        return {ranking: list(entries)}
+    chunks: dict[Ranking, list[Entry]] = {}
+    for entry in entries:
+        chunks.setdefault(ranking.part_of(entry.user_id), []).append(entry)
+    return chunks
 
 
 def _entry(row: Any) -> Entry:

@@ -62,6 +62,9 @@ class LeaderboardIn(Request, frozen=True):
     modes: Annotated[tuple[Mode, ...], Meta(min_length=1, max_length=32)] | None = None
     min_score: Score = 0
     max_score: Score = MAX_SCORE
+    index_shards: Annotated[
+        int, Meta(ge=1, le=64, description="parts of the ranking index; more than 1 only with `competition`")
+    ] = 1
     webhook: Webhook | UnsetType | None = UNSET
     """Where sealed seasons are announced; absent: as before, since readers of definitions do not see it."""
 
@@ -126,6 +129,7 @@ class LeaderboardOut(Struct, frozen=True):
     modes: tuple[str, ...] | None
     min_score: int
     max_score: int
+    index_shards: int
     status: Literal["building", "ready"]
 
 

@@ -17,7 +17,7 @@ import orjson
 
 from shared.postgres import Pool, translated
 from shared.queries import load as load_queries
-from shared.wire import SHA, Command, Wire
+from shared.wire import SHA, Command, Line
 
 NO_PROFILE = b'"display_name":null,"country":null'
 """What an entry shows of a user who never set a profile."""
@@ -73,14 +73,13 @@ def forget(game_id: int, user_ids: Sequence[str]) -> Command:
     return ("EVALSHA", SHA["forget"], len(keys), *keys, token_hex(8))
 
 
-async def invalidate(wire: Wire, game_id: int, user_ids: Sequence[str]) -> None:
+async def invalidate(line: Line, game_id: int, user_ids: Sequence[str]) -> None:
     """Make every later read see the profiles as they are in Postgres now.
 
     Raises:
         StoreUnavailable: Redis cannot be reached; what is kept there may be old until its TTL.
     """
-    identity = await wire.connect()
-    await wire.round_trip(identity, [forget(game_id, user_ids)])
+    await line.send([forget(game_id, user_ids)])
 
 
 async def fetch(pool: Pool, users: Sequence[Who]) -> dict[Who, bytes]:
@@ -108,7 +107,12 @@ async def any_set(pool: Pool, game_id: int) -> bool:
         return bool(await pool.fetchval(_SQL["game_has_profiles"].sql, game_id))
 
 
+def version_key(game_id: int) -> str:
+    """Return the key of a game's profile version; its profiles lie beside it."""
+    return f"{{p:{game_id}}}"
+
+
 def _keys(game_id: int, user_ids: Iterable[str]) -> list[str]:
     # One hash tag for a game, so a page's profiles are one command on one node. No user id is empty.
-    prefix = f"{{p:{game_id}}}"
+    prefix = version_key(game_id)
     return [prefix, *(prefix + user_id for user_id in user_ids)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
+from zlib import crc32
 
 from shared.messages import Operator, Order, Ties
+from shared.names import leaderboard_key
 from shared.seasons import ENDLESS, Calendar, Season, calendar
 
 KNOWN_SEASONS = 16
@@ -35,6 +37,8 @@ class Board:
     min_score: int
     max_score: int
     status: str
+    index_shards: int = 1
+    index_layout: int = 0
     _rankings: dict[int, Ranking] = field(default_factory=dict, compare=False, repr=False)
 
     def counts(self, mode: str | None) -> bool:
@@ -54,15 +58,32 @@ class Board:
         """Return the ranking of one season (its start in Unix seconds; 0: the endless one)."""
         known = self._rankings.get(season)
         if known is None:
-            known = Ranking(self.leaderboard_id, self.generation, season, self.ties, self.order)
+            known = self.ranking_of(self.generation, season)
             if len(self._rankings) < KNOWN_SEASONS:
                 self._rankings[season] = known
         return known
 
+    def ranking_of(self, generation: int, season: int) -> Ranking:
+        """Return the ranking of a season as an older generation had it."""
+        return Ranking(
+            self.leaderboard_id,
+            generation,
+            season,
+            self.ties,
+            self.order,
+            shards=self.index_shards,
+            layout=self.index_layout,
+        )
+
 
 @dataclass(frozen=True)
 class Ranking:
-    """One season's order of one leaderboard: the unit of the ranking index."""
+    """One season's order of one leaderboard: the unit of the ranking index.
+
+    Its index may be cut into shards, which lie on different nodes of a cluster. Each of these `parts`
+    is a ranking of its own to the index, of those users whose ids hash to it. What no shard holds by
+    itself (ranks, pages) is put together in `shared.sharding`.
+    """
 
     leaderboard_id: int
     generation: int
@@ -71,6 +92,11 @@ class Ranking:
     order: Order
     sealed: bool = field(default=False, compare=False)
     """Its standings are final: they are read from Postgres, and there is no index of them."""
+    shards: int = 1
+    shard: int = -1
+    """Which of the shards this is; -1: the whole ranking."""
+    layout: int = 0
+    """How often the number of shards was changed: what was copied before is not found any more."""
 
     def __hash__(self) -> int:
         # Rankings are looked up several times a request: the hash is reckoned once.
@@ -78,12 +104,42 @@ class Ranking:
 
     @cached_property
     def _hash(self) -> int:
-        return hash((self.leaderboard_id, self.generation, self.season))
+        return hash((self.leaderboard_id, self.generation, self.season, self.shard))
+
+    @cached_property
+    def name(self) -> str:
+        """What it is called wherever it is remembered; a shard's tells how many there are."""
+        whole = f"lb:{leaderboard_key(self.leaderboard_id, self.generation, self.season)}"
+        return whole if self.shard < 0 else f"{whole}:{self.shard}/{self.shards}"
+
+    @cached_property
+    def parts(self) -> tuple[Ranking, ...]:
+        """What the index keeps: the ranking itself, or its shards."""
+        if self.shards == 1:
+            return (self,)
+        return tuple(replace(self, shard=shard) for shard in range(self.shards))
+
+    @cached_property
+    def whole(self) -> Ranking:
+        """The ranking this is a shard of, or itself."""
+        return self if self.shard < 0 else replace(self, shard=-1)
+
+    def part_of(self, user_id: str) -> Ranking:
+        """Return the part that holds a user: by the CRC-32 of the id."""
+        return self if self.shards == 1 else self.parts[crc32(user_id.encode()) % self.shards]
+
+    def split(self, user_ids: Iterable[str]) -> dict[Ranking, list[str]]:
+        """Return users by the part that holds them."""
+        found: dict[Ranking, list[str]] = {}
+        for user_id in user_ids:
+            found.setdefault(self.part_of(user_id), []).append(user_id)
+        return found
 
     @cached_property
     def keys(self) -> tuple[str, str, str, str]:
         """The Redis keys: state, ranking, versions, distinct; one hash tag, so one cluster node."""
-        tag = f"{{lb:{self.leaderboard_id}.{self.generation}.{self.season}}}"
+        assert self.shards == 1 or self.shard >= 0, "only the parts of a ranking have keys"
+        tag = f"{{{self.name}~{self.layout}}}" if self.layout else f"{{{self.name}}}"
         return (f"{tag}:s", f"{tag}:z", f"{tag}:v", f"{tag}:d")
 
     def sort_key(self, score: int) -> int:

@@ -12,7 +12,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -37,6 +37,35 @@ RETRY_AFTER = 0.25
 
 Command = tuple[Any, ...]
 
+ORIGIN: Any = object()
+"""Stands in a command for where a copy was made: known only once it is known who gets the command."""
+
+ORIGIN_AT = 7
+"""Where it stands: EVALSHA, sha, 4, four keys, origin, ..."""
+
+
+class Line(Protocol):
+    """A way to Redis: one server, or the nodes of a cluster (`shared.cluster.open_line` tells)."""
+
+    async def connect(self) -> str:
+        """Make sure that somebody answers."""
+
+    async def send(self, commands: Sequence[Command], database: str = "") -> list[Any]:
+        """Run commands in one round trip to whoever is concerned; return a reply for each.
+
+        An error reply of one command is returned in its place; `database` is what goes into ORIGIN
+        beside the server's identity.
+
+        Raises:
+            StoreUnavailable: somebody concerned cannot be reached, or did not answer in time.
+        """
+
+    async def url(self) -> str:
+        """Return the URL of a server on which all events can be heard."""
+
+    async def close(self) -> None:
+        """Close every connection."""
+
 
 class Wire:
     """A single connection, one round trip at a time; connects when it is needed.
@@ -50,6 +79,7 @@ class Wire:
         self._pool = ConnectionPool.from_url(
             url, socket_timeout=None, socket_connect_timeout=timeout, decode_responses=False
         )
+        self._url = url
         self._timeout = timeout
         self._connection: AbstractConnection | None = None
         self._lock = asyncio.Lock()
@@ -82,6 +112,22 @@ class Wire:
                 return await self._exchange(commands)
             with span.child(f"Redis {_first(commands)}", _described(commands)):
                 return await self._exchange(commands)
+
+    async def send(self, commands: Sequence[Command], database: str = "") -> list[Any]:
+        """Run commands for whichever server is connected to; see `Line`."""
+        identity = await self.connect()
+        origin = f"{identity}|{database}"
+        filled = [
+            (*command[:ORIGIN_AT], origin, *command[ORIGIN_AT + 1 :])
+            if len(command) > ORIGIN_AT and command[ORIGIN_AT] is ORIGIN
+            else command
+            for command in commands
+        ]
+        return await self.round_trip(identity, filled)
+
+    async def url(self) -> str:
+        """Return the server's URL."""
+        return self._url
 
     async def close(self) -> None:
         """Close the connection."""
@@ -146,6 +192,15 @@ class Wire:
         self.identity = ""
         if connection is not None:
             await connection.disconnect(nowait=True)
+
+
+def key_of(command: Command) -> str | None:
+    """Return the key that tells which node of a cluster a command is for; None: any will do."""
+    name = command[0]
+    if name == "PUBLISH":
+        return None
+    key: str = command[3] if name == "EVALSHA" else command[1]
+    return key
 
 
 async def _reply(connection: AbstractConnection) -> Any:

@@ -71,6 +71,7 @@ async def put_board(
     ties: str = "competition",
     status: str = "ready",
     schedule: str | None = None,
+    index_shards: int = 1,
 ) -> Board:
     """Define a leaderboard of the game `demo` straight in Postgres."""
     game_id = await pool.fetchval(
@@ -79,8 +80,9 @@ async def put_board(
     )
     leaderboard_id = await pool.fetchval(
         "INSERT INTO leaderboards (game_id, leaderboard, operator, sort_order, ties, min_score, max_score,"
-        " status, schedule) VALUES ($1, $2, 'sum', $3, $4, $5, $6, $7, $8) RETURNING leaderboard_id",
-        *(game_id, leaderboard, order, ties, -MAX_SCORE, MAX_SCORE, status, schedule),
+        " status, schedule, index_shards) VALUES ($1, $2, 'sum', $3, $4, $5, $6, $7, $8, $9)"
+        " RETURNING leaderboard_id",
+        *(game_id, leaderboard, order, ties, -MAX_SCORE, MAX_SCORE, status, schedule, index_shards),
     )
     return Board(
         leaderboard_id=leaderboard_id,
@@ -97,6 +99,7 @@ async def put_board(
         min_score=-MAX_SCORE,
         max_score=MAX_SCORE,
         status=status,
+        index_shards=index_shards,
     )
 
 

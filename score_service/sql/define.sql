@@ -30,15 +30,16 @@ SELECT * FROM leaderboards WHERE game_id = $1 AND leaderboard = $2;
 
 -- name: insert_leaderboard
 -- Create a leaderboard.
-INSERT INTO leaderboards (game_id, leaderboard, title, operator, sort_order, ties, schedule, timezone, modes, min_score, max_score, status)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'ready')
+INSERT INTO leaderboards (game_id, leaderboard, title, operator, sort_order, ties, schedule, timezone, modes, min_score, max_score, index_shards, status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'ready')
 RETURNING *;
 
 -- name: replace_leaderboard
 -- Replace a definition; a changed fold comes with the next generation.
 UPDATE leaderboards
    SET title = $3, operator = $4, sort_order = $5, ties = $6, schedule = $7, timezone = $8,
-       modes = $9, min_score = $10, max_score = $11, generation = $12
+       modes = $9, min_score = $10, max_score = $11, index_shards = $12,
+       index_layout = index_layout + (index_shards <> $12)::int, generation = $13
  WHERE game_id = $1 AND leaderboard = $2
 RETURNING *;
 
@@ -54,11 +55,12 @@ ON CONFLICT DO NOTHING;
 
 -- name: claim_discarded
 -- Take one generation whose entries are to be deleted; another replica skips it.
-SELECT leaderboard_id, generation
-  FROM discarded
+SELECT leaderboard_id, d.generation, coalesce(l.index_shards, 1) AS index_shards,
+       coalesce(l.index_layout, 0) AS index_layout
+  FROM discarded AS d LEFT JOIN leaderboards AS l USING (leaderboard_id)
  ORDER BY discarded_at
  LIMIT 1
-   FOR UPDATE SKIP LOCKED;
+   FOR UPDATE OF d SKIP LOCKED;
 
 -- name: delete_entries
 -- Delete some entries of a discarded generation.

@@ -22,7 +22,8 @@ UPDATE seasons AS s
 -- name: claim_closed_season
 -- Take the oldest closed season that is not sealed; another replica skips it, and takes no later one of
 -- the same board.
-SELECT s.leaderboard_id, s.generation, s.season, l.leaderboard, l.ties, l.sort_order
+SELECT s.leaderboard_id, s.generation, s.season, l.leaderboard, l.ties, l.sort_order,
+       l.index_shards, l.index_layout
   FROM seasons AS s JOIN leaderboards AS l USING (leaderboard_id, generation)
  WHERE s.sealed_at IS NULL AND s.closed_at IS NOT NULL AND l.status = 'ready'
    AND NOT EXISTS (SELECT FROM seasons AS b

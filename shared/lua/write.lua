@@ -3,7 +3,8 @@
 -- ARGV: origin, idle_ms, ties, page_size,
 --   then per user: user_id, version, sort_key ('' when hidden or deleted), prefix ('' unless ties = first).
 -- Returns {status}, status miss | loading, or for a ready index
---   {'ready', token, page, count, previous_rank, rank, ties, sort_key, ...}, four values a user.
+--   {'ready', token, page, count, previous_rank, rank, ties, sort_key, previous sort_key, ...}, five
+--   values a user.
 local origin, idle_ms, ties, page_size = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local s = open(origin)
 if not s then return {'miss'} end
@@ -88,6 +89,7 @@ for _, user in ipairs(users) do
   places[#places + 1] = rank
   places[#places + 1] = user.key and ties_with(ties, rank, user.key)
   places[#places + 1] = user.key or false
+  places[#places + 1] = user.old_key or false
 end
 local page = changed and redis.call('HINCRBY', STATE, 'page', 1) or tonumber(s[3])
 local answer = {'ready', s[2], page, tonumber(s[4]) + count}

@@ -17,6 +17,8 @@ SELECT g.game_id,
        l.modes,
        l.min_score,
        l.max_score,
+       l.index_shards,
+       l.index_layout,
        l.status
   FROM games AS g
   LEFT JOIN leaderboards AS l USING (game_id)

@@ -229,7 +229,7 @@ async def test_too_many_late_writes_make_every_index_suspect(
 
 def test_the_watch_and_the_index_name_rankings_alike() -> None:
     ranking = Board(3, 1, "b", 2, None, "sum", "desc", "first", None, "UTC", None, 0, 1, "ready").ranking(7)
-    assert ranking.keys[0] == f"{{lb:{leaderboard_key(3, 2, 7)}}}:s"
+    assert ranking.name == f"lb:{leaderboard_key(3, 2, 7)}"
 
 
 async def test_an_answered_write_is_read_at_once(database_url: str, redis_url: str) -> None:

@@ -4,113 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from shared.names import microseconds, uuid7
 from tests import model
-from tests.rank import Rank, rank_service
-from tests.score import Score, score_service
+from tests.rank import rank_service
+from tests.score import score_service
+from tests.world import World
 
-USERS = [f"u{i}" for i in range(25)]
-START = datetime(2026, 1, 1, tzinfo=UTC)
 POLICIES = [(ties, order) for ties in ("competition", "dense", "first") for order in ("desc", "asc")]
-
-
-class World:
-    """The two services and the model, told the same things."""
-
-    def __init__(self, score: Score, rank: Rank, game: model.Game, rng: random.Random) -> None:
-        self.score, self.rank, self.game, self.rng = score, rank, game, rng
-        self.sources: set[str] = set()
-
-    async def play(self) -> None:
-        """Post a random session."""
-        rng = self.rng
-        scores = {user: rng.randint(0, 6) for user in rng.sample(USERS, rng.randint(1, 4))}
-        played_at = START + timedelta(seconds=rng.randrange(1000))
-        session = model.Session(uuid7(), scores, microseconds(played_at))
-        assert self.game.record(session) == "recorded"
-        await self.score.post(
-            *scores.items(), session_id=str(session.session_id), played_at=played_at.isoformat()
-        )
-
-    async def get(self, path: str, status: int = 200, **params: Any) -> Any:
-        """Read from the board; note where the answer came from."""
-        answer = await self.rank.get(f"/leaderboards/board{path}", status, **params)
-        if status == 200:
-            self.sources.add(answer["source"])
-            assert answer["total"] == len(self.game.standings("board"))
-        return answer
-
-    async def compare(self) -> None:
-        """Ask every kind of question at random; compare with the model."""
-        rng, lines = self.rng, self.game.standings("board")
-        offset, limit, radius = rng.randrange(30), rng.randint(1, 30), rng.randint(1, 10)
-        page = await self.get("/top", offset=offset, limit=limit)
-        assert page["entries"] == [shown(line) for line in lines[offset : offset + limit]]
-        await self.compare_user(rng.choice(USERS), lines, radius)
-        await self.compare_scores(lines)
-
-    async def compare_user(self, user: str, lines: list[model.Standing], radius: int) -> None:
-        own = next((i for i, line in enumerate(lines) if line.user_id == user), None)
-        if own is None:
-            assert (await self.get(f"/users/{user}", 404))["code"] == "entry_not_found"
-            assert (await self.get(f"/users/{user}/around", 404))["code"] == "entry_not_found"
-            return
-        board = self.game.boards["board"]
-        worse_or_equal = [
-            line for line in lines if line.score == lines[own].score or not better(board, line, lines[own])
-        ]
-        single = {
-            **shown(lines[own]),
-            "percentile": 100 * len(worse_or_equal) / len(lines),
-            "rank_change": None,
-        }
-        assert (await self.get(f"/users/{user}"))["entry"] == pytest.approx(single)
-        around = await self.get(f"/users/{user}/around", radius=radius)
-        assert around["entry"] == pytest.approx(single)
-        assert around["entries"] == [shown(line) for line in lines[max(0, own - radius) : own + radius + 1]]
-
-    async def compare_scores(self, lines: list[model.Standing]) -> None:
-        wanted = self.rng.sample([*USERS, "nobody"], 8)
-        reply = await self.rank.client.post(
-            "/v1/games/demo/leaderboards/board/lookup", json={"user_ids": wanted}
-        )
-        assert reply.json()["entries"] == [shown(line) for line in lines if line.user_id in wanted]
-        ranked = {line.user_id for line in lines}
-        assert reply.json()["missing"] == [user for user in wanted if user not in ranked]
-        buckets = (await self.get("/distribution", buckets=self.rng.randint(1, 9)))["buckets"]
-        counted = [sum(low <= line.score <= high for line in lines) for low, high in map(ends, buckets)]
-        assert [bucket["count"] for bucket in buckets] == counted
-        assert sum(counted) == len(lines)
-        assert all(low["to"] + 1 == high["from"] for low, high in pairwise(buckets))
-        await self.compare_what_if(lines, self.rng.randint(-3, 30))
-
-    async def compare_what_if(self, lines: list[model.Standing], score: int) -> None:
-        board = self.game.boards["board"]
-        supposed = model.Standing(0, "", score, 0)
-        ahead = [line.score for line in lines if better(board, line, supposed)]
-        sharing = sum(line.score == score for line in lines)
-        expected = {"competition": len(ahead), "dense": len(set(ahead)), "first": len(ahead) + sharing}
-        answer = await self.get("/rank", score=score)
-        assert (answer["rank"], answer["ties"]) == (expected[board.ties] + 1, sharing)
-
-
-def better(board: model.Board, line: model.Standing, than: model.Standing) -> bool:
-    return line.score > than.score if board.order == "desc" else line.score < than.score
-
-
-def ends(bucket: dict[str, int]) -> tuple[int, int]:
-    return bucket["from"], bucket["to"]
-
-
-def shown(line: model.Standing) -> dict[str, Any]:
-    return {**line._asdict(), "display_name": None, "country": None}
 
 
 @pytest.fixture(params=POLICIES, ids=lambda policy: "-".join(policy))

@@ -131,10 +131,10 @@ def with_stale(truth: Truth, changed: Iterable[Entry], rng: random.Random) -> li
 
 def placed(before: Place | None, after: Place | None) -> Placed:
     """Say what an apply should answer of one user."""
-    previous = before.rank if before else None
+    previous = (before.rank, before.score) if before else (None, None)
     if after is None:
-        return Placed(previous, None, None, None)
-    return Placed(previous, after.rank, after.ties, after.score)
+        return Placed(previous[0], None, None, None, previous[1])
+    return Placed(previous[0], after.rank, after.ties, after.score, previous[1])
 
 
 async def compare_reads(index: RankingIndex, truth: Truth, rng: random.Random) -> None:

@@ -1,0 +1,10 @@
+"""Ranking indexes in shards."""
+
+from score_service.migrations import before, run_sql
+
+revision = "0020"
+down_revision = before(__file__)
+
+
+def upgrade() -> None:
+    run_sql(__file__)
