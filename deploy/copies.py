@@ -15,10 +15,11 @@ from deploy.ledger import SQL
 from rank_service.audit import agree
 from rank_service.store import SQL as READS
 from shared.errors import StoreUnavailable
-from shared.index import PREFIX_WIDTH, Lookup, RankingIndex, Window, read_lookup, read_window
+from shared.index import PREFIX_WIDTH, Lookup, RankingIndex, Window, read_window
 from shared.postgres import Connection, Pool, translated
 from shared.ranking import Entry, Place, Ranking
-from shared.wire import Command, Wire
+from shared.sharding import look_up
+from shared.wire import Command, Line
 
 if TYPE_CHECKING:
     from deploy.verify import Findings
@@ -66,35 +67,37 @@ class Copies:
     """Compares indexes with Postgres.
 
     Args:
-        wire: the connection of `index`.
+        line: the way that `index` goes.
         pool: the primary.
     """
 
-    def __init__(self, index: RankingIndex, wire: Wire, pool: Pool, findings: Findings) -> None:
+    def __init__(self, index: RankingIndex, line: Line, pool: Pool, findings: Findings) -> None:
         self._index = index
-        self._wire = wire
+        self._line = line
         self._pool = pool
         self._findings = findings
 
     async def compare(self, ranking: Ranking) -> None:
         """Compare one season's index, if there is one."""
-        state = await self._state(ranking)
-        if state is None:
+        states = [state for part in ranking.parts if (state := await self._state(part)) is not None]
+        if len(states) < ranking.shards:
             self._findings.compared["seasons without an index"] += 1
             return
         before = self._findings.total
-        check = _Check(self, ranking, state.token)
+        checks = [_Check(self, part, s.token) for part, s in zip(ranking.parts, states, strict=True)]
         try:
-            if (state.claimed, state.known) != (state.members, state.versions):
-                stored = f"counts of {state.claimed} and {state.known}"
-                held = f"{state.members} members and {state.versions} versions"
-                self._findings.add("index count", ranking.season, None, stored, held)
-            await check.entries()
+            for state, check in zip(states, checks, strict=True):
+                if (state.claimed, state.known) != (state.members, state.versions):
+                    stored = f"counts of {state.claimed} and {state.known}"
+                    held = f"{state.members} members and {state.versions} versions"
+                    self._findings.add("index count", ranking.season, None, stored, held)
+                await check.entries()
             if self._findings.total == before:
                 await Ranks(self, ranking).compare()
             else:
                 self._findings.notes.append("ranks were not compared: the index holds something else")
-            await check.still()
+            for check in checks:
+                await check.still()
         except Gone:
             self._findings.notes.append("an index was given up or replaced meanwhile: run it again")
         else:
@@ -116,22 +119,19 @@ class Copies:
         Raises:
             StoreUnavailable: Redis refused one.
         """
-        replies = await self._index.send(commands, plain)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise StoreUnavailable(f"redis refused: {reply}") from reply
-        return replies
+        return _granted(await self._index.send(commands, plain))
 
     async def atomically(self, plain: Sequence[Command]) -> list[Any]:
-        """Run commands with nothing in between."""
-        *_, replies = await self.send([], [("MULTI",), *plain, ("EXEC",)])
+        """Run commands about the keys of one copy with nothing in between."""
+        wire = await self._line.at(plain[0][1])
+        *_, replies = _granted(await wire.send([("MULTI",), *plain, ("EXEC",)]))
         return list(replies)
 
-    async def generation(self, ranking: Ranking) -> int | None:
-        """Return the board's generation as it is now."""
+    async def present(self, ranking: Ranking) -> bool:
+        """Say whether the board is still the one whose copies are compared."""
         with translated():
-            found: int | None = await self._pool.fetchval(SQL["present_generation"], ranking.leaderboard_id)
-        return found
+            row = await self._pool.fetchrow(SQL["present_generation"], ranking.leaderboard_id)
+        return row is not None and tuple(row) == (ranking.generation, ranking.layout)
 
     async def page(self, ranking: Ranking, offset: int, limit: int) -> dict[str, Place]:
         """Return the places from `offset` on, by user.
@@ -139,6 +139,8 @@ class Copies:
         Raises:
             Gone: the copy does not answer.
         """
+        if ranking.shards > 1:
+            return {}  # a page of the whole is merged from pages as deep: its users are looked up instead
         (reply,) = await self.send([self._index.page(ranking, offset, limit)])
         answer = read_window(ranking, reply)
         if not isinstance(answer, Window):
@@ -153,16 +155,22 @@ class Copies:
         """
         if not users:
             return {}
-        (reply,) = await self.send([self._index.lookup(ranking, users)])
-        answer = read_lookup(ranking, reply)
+        answer = (await look_up(self._index, {ranking: users}))[ranking]
         if not isinstance(answer, Lookup):
             raise Gone
         return {user: place for user, place in zip(users, answer.places, strict=True) if place is not None}
 
     async def versions(self, ranking: Ranking, users: Sequence[str]) -> list[int | None]:
         """Return the versions that are held of users."""
-        (held,) = await self.send([], [("HMGET", ranking.keys[2], *users)])
-        return [None if stored is None else int(stored.partition(b":")[0]) for stored in held]
+        parts = ranking.split(users)
+        replies = await self.send([], [("HMGET", part.keys[2], *mine) for part, mine in parts.items()])
+        held = {
+            user: version
+            for mine, versions in zip(parts.values(), replies, strict=True)
+            for user, version in zip(mine, versions, strict=True)
+        }
+        found = (held[user] for user in users)
+        return [None if stored is None else int(stored.partition(b":")[0]) for stored in found]
 
     async def _state(self, ranking: Ranking) -> State | None:
         """Return the state of a copy that readers would use."""
@@ -175,7 +183,7 @@ class Copies:
             ]
         )
         status, origin, token, count, known = fields
-        expected = f"{await self._wire.connect()}|{self._index.database_identity}"
+        expected = f"{await (await self._line.at(state)).connect()}|{self._index.database_identity}"
         if status != b"ready" or origin != expected.encode():
             return None
         return State(token.decode(), int(count), int(known), *sizes)
@@ -213,23 +221,24 @@ class _Check:
         Raises:
             Gone: it is not.
         """
-        if await self._copies.generation(self._ranking) != self._ranking.generation:
+        if not await self._copies.present(self._ranking):
             raise Gone
         if await self._copies.token(self._ranking) != self._token:
             raise Gone
 
     async def _walk_postgres(self) -> None:
         after, done = "", 0
-        while rows := await self._truth("entries_from", after, CHUNK):
+        while found := await self._rows("entries_from", after, CHUNK):
+            rows = self._mine(found)
             held = await self._held([row.user_id for row in rows])
             self._users |= {
                 row.user_id
-                for row, found in zip(rows, held, strict=True)
-                if found is None or found.version != row.version or not agree(self._ranking, row, found)
+                for row, each in zip(rows, held, strict=True)
+                if each is None or each.version != row.version or not agree(self._ranking, row, each)
             }
             if self._ranking.ties == "dense":
                 await self._look_for_distinct(rows)
-            after, done = rows[-1].user_id, done + len(rows)
+            after, done = found[-1].user_id, done + len(rows)
             self._copies.findings.step("entries and the index", done, 0)
             await self._settle_if_many()
 
@@ -339,6 +348,14 @@ class _Check:
         return f"{entry.tiebreak:0{self._prefix}}{entry.user_id}" if self._prefix else entry.user_id
 
     async def _truth(self, query: str, *args: Any) -> list[Entry]:
+        return self._mine(await self._rows(query, *args))
+
+    def _mine(self, rows: list[Entry]) -> list[Entry]:
+        """Return the rows that this copy should hold: all, or those of its shard."""
+        whole = self._ranking.whole
+        return [row for row in rows if whole.part_of(row.user_id) == self._ranking]
+
+    async def _rows(self, query: str, *args: Any) -> list[Entry]:
         with translated():
             rows = await self._copies.pool.fetch(READS[query], *_key(self._ranking), *args)
         return [Entry(*row) for row in rows]
@@ -426,6 +443,13 @@ class Ranks:
                 by = max(abs(place.rank - due[0]), abs(place.ties - due[1]))
                 found.append(Apart(row["user_id"], _standing(*place[:2]), _standing(*due), by))
         return found
+
+
+def _granted(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise StoreUnavailable(f"redis refused: {reply}") from reply
+    return replies
 
 
 async def _settled(connection: Connection) -> int:

@@ -14,6 +14,8 @@ from redis.exceptions import RedisError
 
 from deploy.api import Away, Leaderboard, Refused
 from deploy.reference import PROCESSES
+from shared.cluster import open_line
+from shared.errors import StoreUnavailable
 from shared.settings import SettingsError, load
 
 Verdict = Literal["well", "look", "wrong", "unknown"]
@@ -145,6 +147,20 @@ async def _redis(url: str | None) -> AsyncIterator[Finding]:
     if url is None:
         yield Finding("redis", "unknown", "not looked at", "--redis-url or REDIS_URL says where")
         return
+    line = open_line(url, timeout=5)
+    try:
+        urls = await line.urls()
+    except StoreUnavailable as error:
+        yield Finding("redis", "wrong", str(error), "is it running, and the address and password right?")
+        return
+    finally:
+        await line.close()
+    for each in urls:
+        async for finding in _server(each):
+            yield finding
+
+
+async def _server(url: str) -> AsyncIterator[Finding]:
     try:
         async with Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
             info: dict[str, Any] = await client.info()

@@ -17,12 +17,12 @@ from deploy.copies import Copies
 from deploy.ledger import Ledger, Season
 from rank_service.rules import no_season, start_asked
 from shared.boards import GAME_WITH_BOARDS, game_from_rows
+from shared.cluster import open_line
 from shared.errors import not_found
 from shared.index import RankingIndex
 from shared.names import season_id
 from shared.postgres import Pool, open_pool, translated
 from shared.ranking import Board
-from shared.wire import Wire
 
 SHOWN = 100
 """Differences told one by one; all are counted."""
@@ -105,8 +105,8 @@ async def verify(
         StoreUnavailable: Postgres or Redis cannot be asked.
     """
     findings = Findings(step)
-    wire = Wire(redis_url, timeout=TIMEOUT)
-    index = RankingIndex(wire, idle_ms=60_000)
+    line = open_line(redis_url, timeout=TIMEOUT)
+    index = RankingIndex(line, idle_ms=60_000)
 
     def seen(identity: str) -> None:
         index.database_identity = identity
@@ -122,12 +122,12 @@ async def verify(
     try:
         async with opened as pool:
             board, seasons = await _postgres(pool, findings, game, leaderboard, asked)
-            copies = Copies(index, wire, pool, findings)
+            copies = Copies(index, line, pool, findings)
             for season in seasons:
                 if not season.sealed:
                     await copies.compare(board.ranking(season.starts))
     finally:
-        await wire.close()
+        await line.close()
     return findings
 
 

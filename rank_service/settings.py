@@ -15,7 +15,13 @@ class Settings(Struct, frozen=True):
     """Each field is read from the environment variable of its name in upper case."""
 
     database_url: Annotated[str, Meta(min_length=1, description="Postgres, the primary: definitions, loads")]
-    redis_url: Annotated[str, Meta(min_length=1, description="Redis or Valkey: index, profiles, events")]
+    redis_url: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Redis or Valkey: index, profiles, events; a cluster is redis+cluster://host:port,host:port",
+        ),
+    ]
     rank_database_url: Annotated[
         str,
         Meta(

@@ -59,7 +59,7 @@ class Listening:
             StoreUnavailable: it did; events were or will be missed.
         """
         try:
-            url = await self._line.url()
+            url, *_ = await self._line.urls()
             async with Redis.from_url(url) as client, client.pubsub() as channel:
                 await channel.subscribe(CHANNEL)
                 task = asyncio.current_task()

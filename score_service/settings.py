@@ -15,7 +15,13 @@ class Settings(Struct, frozen=True):
     """Settings from the environment; see `shared.settings.load`."""
 
     database_url: Annotated[str, Meta(min_length=1, description="Postgres; several hosts are tried in order")]
-    redis_url: Annotated[str, Meta(min_length=1, description="Redis or Valkey that keeps the ranking index")]
+    redis_url: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Redis or Valkey that keeps the ranking index; a cluster is redis+cluster://host:port,host:port",
+        ),
+    ]
     score_host: Annotated[str, Meta(description="address to listen on; never a public one")] = "127.0.0.1"
     score_port: Annotated[int, Meta(ge=1, le=65535, description="port to listen on")] = 8081
     log_level: Annotated[

@@ -108,9 +108,14 @@ class Cluster:
             await self._ask({await self._any(): anywhere}, database, replies)
         return [replies[i] for i in range(len(commands))]
 
-    async def url(self) -> str:
-        """Return the URL of a node that answers: what is published on one is heard on all."""
-        return self._url(await self._any())
+    async def at(self, key: str) -> Wire:
+        """Return the wire to the node that has a key's slot."""
+        return self._wire(await self.owner(key))
+
+    async def urls(self) -> list[str]:
+        """Return the URLs of the nodes: what is published on one is heard on all."""
+        nodes = dict.fromkeys([await self._any(), *filter(None, self._owners)])
+        return [self._url(address) for address in nodes]
 
     async def close(self) -> None:
         """Close the connections to all nodes."""

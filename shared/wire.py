@@ -60,8 +60,11 @@ class Line(Protocol):
             StoreUnavailable: somebody concerned cannot be reached, or did not answer in time.
         """
 
-    async def url(self) -> str:
-        """Return the URL of a server on which all events can be heard."""
+    async def at(self, key: str) -> Wire:
+        """Return the wire to the server that has a key."""
+
+    async def urls(self) -> list[str]:
+        """Return the URLs of all servers: all events can be heard on the first, which answers."""
 
     async def close(self) -> None:
         """Close every connection."""
@@ -125,9 +128,13 @@ class Wire:
         ]
         return await self.round_trip(identity, filled)
 
-    async def url(self) -> str:
+    async def at(self, _: str) -> Wire:
+        """Return itself: it has every key."""
+        return self
+
+    async def urls(self) -> list[str]:
         """Return the server's URL."""
-        return self._url
+        return [self._url]
 
     async def close(self) -> None:
         """Close the connection."""

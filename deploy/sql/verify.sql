@@ -18,8 +18,8 @@ SELECT season, s.sealed_at IS NOT NULL AS sealed, s.total, s.digest
  ORDER BY season;
 
 -- name: present_generation
--- The generation that readers are answered from.
-SELECT generation FROM leaderboards WHERE leaderboard_id = $1;
+-- The generation of a board as it is now, and how often its index was cut anew.
+SELECT generation, index_layout FROM leaderboards WHERE leaderboard_id = $1;
 
 -- name: take_long
 -- Many users are folded by one statement, in memory where there is room; nothing here is written.

@@ -128,8 +128,10 @@ async def test_an_event_published_anywhere_is_heard_anywhere(line: Cluster, clus
         await line.send([publish(RulesChanged("demo"))])
         assert b"demo" in channel.get_message(timeout=5)["data"].encode()
         channel.close()
-    async with Redis.from_url(await line.url()) as client:
-        assert await client.ping()
+    for url in await line.urls():
+        async with Redis.from_url(url) as client:
+            assert await client.ping()
+    assert len(await line.urls()) == 3
 
 
 async def test_commands_find_their_nodes_and_keep_their_order(line: Cluster) -> None:

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from zlib import crc32
 
 import pytest
 from redis.asyncio import Redis
@@ -29,6 +30,7 @@ BOARDS: dict[str, dict[str, Any]] = {
     "best": {"operator": "best", "ties": "first", "order": "asc"},
     "dense": {"ties": "dense"},
     "latest": {"operator": "latest"},
+    "shards": {"index_shards": 3},
 }
 GLOBAL = "{lb:1.1.0}"
 
@@ -123,6 +125,11 @@ async def test_a_result_of_someone_nobody_knows_is_missed_too(
     assert (await check()).differences["missing entry"] == 1
 
 
+def shard(further: int) -> str:
+    """Name the shard that has `u02`, or one further on."""
+    return f"{{lb:5.1.0:{(crc32(b'u02') + further) % 3}/3}}"
+
+
 Harm = Callable[[Redis], Awaitable[Any]]
 HARM: dict[str, tuple[str, Harm, str]] = {
     "a score": ("global", lambda redis: redis.zincrby(f"{GLOBAL}:z", 1, "u02"), "index"),
@@ -151,6 +158,16 @@ HARM: dict[str, tuple[str, Harm, str]] = {
         "dense",
         lambda redis: redis.zadd("{lb:3.1.0}:d", {"-777": -777}),
         "index distinct score",
+    ),
+    "a score in a shard": (
+        "shards",
+        lambda redis: redis.zincrby(f"{shard(0)}:z", 1, "u02"),
+        "index",
+    ),
+    "someone in another shard": (
+        "shards",
+        lambda redis: redis.zadd(f"{shard(1)}:z", {"u02": 1}),
+        "index member",
     ),
     "a distinct score lost": (
         "dense",
@@ -218,7 +235,7 @@ async def test_play_that_goes_on_is_no_difference(
         rounds = [await check(board) for board in ["global", *BOARDS] * 2]
         done.set()
         await asyncio.gather(*players)
-    assert [each.first for each in rounds] == [[]] * 8
+    assert [each.first for each in rounds] == [[]] * 10
     assert all(each.compared["indexes"] == 1 for each in rounds)
 
 
