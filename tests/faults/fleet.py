@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -45,6 +46,10 @@ class Replica:
         log = folder / f"{name}-{self.port}.log"
         self.program = Program(name, command, log, environ={**os.environ, **settings}, grace=30)
         self._process: subprocess.Popen[bytes] | None = None
+
+    def sets(self, environ: dict[str, str]) -> None:
+        """Set more of its environment, from the next start on."""
+        self.program = replace(self.program, environ={**(self.program.environ or {}), **environ})
 
     def upgrade(self) -> None:
         """Run our code from the next start on."""
@@ -88,6 +93,12 @@ class Replica:
         """Stop it, start another in its place."""
         await self.end()
         await self.start()
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory it holds."""
+        (kilobytes,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())
+        return int(kilobytes) * 1024
 
     @contextmanager
     def stopped_at_last(self) -> Iterator[None]:
@@ -143,14 +154,30 @@ class Balancer(httpx.AsyncBaseTransport):
 
 
 class Fleet:
-    """Two processes of each kind on one database and one Redis, and a client in front of the gateways."""
+    """Some processes of each kind on one database and one Redis, and a client in front of the gateways.
 
-    def __init__(self, folder: Path, database_url: str, redis_url: str, tree: Path | None = None) -> None:
+    Args:
+        folder: where their logs go.
+        tree: whose code the services run; None: ours.
+        each: how many of each kind.
+        settings: what all of them are told.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database_url: str,
+        redis_url: str,
+        tree: Path | None = None,
+        *,
+        each: int = 2,
+        **settings: str,
+    ) -> None:
         self.values = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         signer = SigningKey.generate()
         write_jwks(folder / "jwks.json", [signer.public])
         self.score, self.rank = (
-            [Replica(name, folder, tree, **self.values) for _ in range(2)]
+            [Replica(name, folder, tree, **{**self.values, **settings}) for _ in range(each)]
             for name in ("score_service", "rank_service")
         )
         where = {
@@ -158,8 +185,8 @@ class Fleet:
             "RANK_URL": ",".join(each.url for each in self.rank),
             "JWKS_FILE": str(folder / "jwks.json"),
         }
-        self.gateways = [Replica("gateway", folder, None, **where) for _ in range(2)]
-        self._key = signer.mint("admin", key_id="fleet", unlimited=True)
+        self.gateways = [Replica("gateway", folder, None, **{**settings, **where}) for _ in range(each)]
+        self.key = signer.mint("admin", key_id="fleet", unlimited=True)
 
     @property
     def replicas(self) -> list[Replica]:
@@ -169,7 +196,7 @@ class Fleet:
     @asynccontextmanager
     async def client(self, timeout: float = 20) -> AsyncIterator[httpx.AsyncClient]:
         """Make a client with the admin key, behind a balancer."""
-        headers = {"authorization": f"Bearer {self._key}"}
+        headers = {"authorization": f"Bearer {self.key}"}
         balancer = Balancer(self.gateways)
         async with (
             repeated("look at gateways", balancer.look, every=0.25),
