@@ -88,7 +88,8 @@ class Span:
 
     def statement(self, sql: str, seconds: float, error: BaseException | None) -> None:
         """Trace a statement of SQL that has ended just now."""
-        name = self._tracer.statements.get(sql) or sql.split(None, 1)[0].strip(";")
+        # Without a name of ours: the last command's, which a COMMIT is.
+        name = self._tracer.statements.get(sql) or sql.strip("; \n").rpartition(";")[2].split(None, 1)[0]
         attributes = {"db.system.name": "postgresql", "db.query.summary": name, "db.query.text": sql}
         ended = time.time_ns()
         span = self._tracer.begin(
