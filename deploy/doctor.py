@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -9,13 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 import psycopg
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from deploy.api import Away, Leaderboard, Refused
 from deploy.reference import PROCESSES
 from shared.cluster import open_line
 from shared.errors import StoreUnavailable
+from shared.sentinel import client
 from shared.settings import SettingsError, load
 
 Verdict = Literal["well", "look", "wrong", "unknown"]
@@ -162,10 +163,10 @@ async def _redis(url: str | None) -> AsyncIterator[Finding]:
 
 async def _server(url: str) -> AsyncIterator[Finding]:
     try:
-        async with Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as client:
-            info: dict[str, Any] = await client.info()
-            seconds, micros = await client.time()
-    except (RedisError, OSError) as error:
+        async with asyncio.timeout(5), client(url, timeout=5) as redis:
+            info: dict[str, Any] = await redis.info()
+            seconds, micros = await redis.time()
+    except (RedisError, OSError, TimeoutError) as error:
         yield Finding("redis", "wrong", str(error), "is it running, and the address and password right?")
         return
     name = (

@@ -19,7 +19,9 @@ class Settings(Struct, frozen=True):
         str,
         Meta(
             min_length=1,
-            description="Redis or Valkey: index, profiles, events; a cluster is redis+cluster://host:port,host:port",
+            description="Redis or Valkey: index, profiles, events;"
+            " redis+cluster://host:port,host:port is a cluster,"
+            " redis+sentinel://host:port,host:port/name asks Sentinels",
         ),
     ]
     rank_database_url: Annotated[

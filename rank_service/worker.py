@@ -10,7 +10,6 @@ from datetime import timedelta
 import msgspec
 import orjson
 from prometheus_client import Counter, Gauge
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from rank_service.answers import Answers
@@ -22,9 +21,13 @@ from shared.errors import StoreUnavailable
 from shared.events import CHANNEL, EntriesChanged, ProfileChanged, RulesChanged, decode
 from shared.names import leaderboard_key
 from shared.postgres import Pool, translated
+from shared.sentinel import client
 from shared.wire import Line
 
 log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5.0
+"""Connecting to hear events may take this long."""
 
 LATE = timedelta(seconds=1)
 """A committed batch that is not applied by then is missing from the index."""
@@ -60,7 +63,7 @@ class Listening:
         """
         try:
             url, *_ = await self._line.urls()
-            async with Redis.from_url(url) as client, client.pubsub() as channel:
+            async with client(url, timeout=CONNECT_SECONDS) as redis, redis.pubsub() as channel:
                 await channel.subscribe(CHANNEL)
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():  # redis-py swallows it while connecting

@@ -19,7 +19,9 @@ class Settings(Struct, frozen=True):
         str,
         Meta(
             min_length=1,
-            description="Redis or Valkey that keeps the ranking index; a cluster is redis+cluster://host:port,host:port",
+            description="Redis or Valkey that keeps the ranking index;"
+            " redis+cluster://host:port,host:port is a cluster,"
+            " redis+sentinel://host:port,host:port/name asks Sentinels",
         ),
     ]
     score_host: Annotated[str, Meta(description="address to listen on; never a public one")] = "127.0.0.1"

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import hiredis
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from shared import tracing
 from shared.errors import StoreUnavailable
+from shared.sentinel import find
 
 log = logging.getLogger(__name__)
 
@@ -74,15 +75,13 @@ class Wire:
     """A single connection, one round trip at a time; connects when it is needed.
 
     Args:
-        url: `redis://[user:password@]host:port/db`.
+        url: `redis://[user:password@]host:port/db`, or Sentinels (see `shared.sentinel`).
         timeout: seconds a connect or a round trip may take.
     """
 
     def __init__(self, url: str, *, timeout: float) -> None:
-        self._pool = ConnectionPool.from_url(
-            url, socket_timeout=None, socket_connect_timeout=timeout, decode_responses=False
-        )
         self._url = url
+        self._source = find(url, timeout=timeout)
         self._timeout = timeout
         self._connection: AbstractConnection | None = None
         self._lock = asyncio.Lock()
@@ -139,6 +138,7 @@ class Wire:
     async def close(self) -> None:
         """Close the connection."""
         await self._drop()
+        await self._source.close()
 
     async def _ensure(self) -> None:
         if self._connection is not None and self._connection.is_connected:
@@ -147,7 +147,7 @@ class Wire:
         if loop.time() < self._closed_until:
             raise StoreUnavailable("redis is not reachable")
         await self._drop()
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+        connection: AbstractConnection = self._source.pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(self._timeout * 4):
                 await connection.connect()  # type: ignore[no-untyped-call]

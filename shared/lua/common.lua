@@ -1,6 +1,7 @@
 -- Shared by every script of the ranking index; placed in front of each.
 -- KEYS: state, ranking, versions, distinct (all of one ranking, one hash tag).
---   state     hash: status (loading | ready), token, origin, page, count, known
+--   state     hash: status (loading | ready), token, origin, page, and how many there are of the others:
+--             count, known, distinct (ties = dense only)
 --   ranking   sorted set: member -> sort_key; smaller is better
 --   versions  hash: user_id -> version, or version:prefix where ties = first
 --   distinct  sorted set of the distinct sort_keys (ties = dense only)
@@ -10,13 +11,19 @@ local STATE, RANKING, VERSIONS, DISTINCT = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 -- Returns {status, token, page, count}, or nil: a miss. A copy made elsewhere (another Redis,
 -- another Postgres) is a miss; so is one that lost a key, to eviction for example.
 local function open(origin)
-  local s = redis.call('HMGET', STATE, 'status', 'token', 'page', 'count', 'known', 'origin')
+  local s = redis.call('HMGET', STATE, 'status', 'token', 'page', 'count', 'known', 'origin', 'distinct')
   if not s[1] or s[6] ~= origin then return nil end
-  if redis.call('ZCARD', RANKING) ~= tonumber(s[4]) or redis.call('HLEN', VERSIONS) ~= tonumber(s[5]) then
+  if redis.call('ZCARD', RANKING) ~= tonumber(s[4]) or redis.call('HLEN', VERSIONS) ~= tonumber(s[5])
+     or (s[7] and redis.call('ZCARD', DISTINCT) ~= tonumber(s[7])) then
     redis.call('DEL', STATE)
     return nil
   end
   return s
+end
+
+-- To be called after every change of `distinct`: without it, it would not be missed, and all ranks be 1.
+local function note_distinct(ties)
+  if ties == 'dense' then redis.call('HSET', STATE, 'distinct', redis.call('ZCARD', DISTINCT)) end
 end
 
 -- An index in use lives on; an idle one expires: the state first, then the rest, a minute later.

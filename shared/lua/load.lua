@@ -51,6 +51,7 @@ for from = 5, #ARGV, STRIDE * GROUP do
   if #ranked > 0 then redis.call('ZADD', RANKING, unpack(ranked)) end
   if #distinct > 0 then redis.call('ZADD', DISTINCT, unpack(distinct)) end
 end
+note_distinct(ties)
 if count ~= 0 then redis.call('HINCRBY', STATE, 'count', count) end
 if known ~= 0 then redis.call('HINCRBY', STATE, 'known', known) end
 expire(ttl_ms)

@@ -62,6 +62,7 @@ for _, user in ipairs(users) do
     user.member, user.key = user.old_member, user.old_key
   end
 end
+note_distinct(ties)
 if count ~= 0 then redis.call('HINCRBY', STATE, 'count', count) end
 if known ~= 0 then redis.call('HINCRBY', STATE, 'known', known) end
 -- A key that was empty a moment ago was just made, without a time to live.

@@ -2,11 +2,61 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from time import monotonic
 from uuid import UUID
 
 from tests.faults.crowd import Crowd
+from tests.faults.rig import HANGS, Rig
 from tests.faults.state import check
 from tests.support import wait_until
+
+HEALS_WITHIN = 5.0
+"""Seconds from the end of a fault to answers as before."""
+
+FELT = 18
+"""Answers, of whatever kind, that clients get while something is broken: two each."""
+
+LASTS = 1.2
+"""Seconds a fault lasts at least: longer than anything is believed that was known before."""
+
+
+async def ordeal(
+    rig: Rig,
+    rng: random.Random,
+    fault: Callable[[], AbstractAsyncContextManager[object]],
+    *,
+    lasts: float = LASTS,
+    patience: float = HANGS,
+) -> Crowd:
+    """Play, break something and mend it (`fault`), see it heal and prove the whole state; return the crowd.
+
+    Args:
+        lasts: seconds the fault lasts at least.
+        patience: seconds in which clients must have an answer; None may take longer.
+    """
+    async with rig.client(timeout=patience) as api:
+        crowd = Crowd(api, rng)
+        await crowd.prepare()
+        async with crowd.playing():
+            await wait_until(lambda: len(crowd.acknowledged) >= 10, timeout=30)
+            async with fault():
+                answers, until = crowd.statuses.total() + FELT, monotonic() + lasts
+                await wait_until(
+                    lambda: crowd.statuses.total() >= answers and monotonic() >= until, timeout=lasts + 30
+                )
+            await wait_until(lambda: is_well(crowd), timeout=HEALS_WITHIN)
+        await prove(crowd, rig.values)
+    return crowd
+
+
+async def is_well(crowd: Crowd) -> bool:
+    """Say whether a write and a read are answered as ever."""
+    written, read = await asyncio.gather(crowd.play(tries=1), crowd.read_quiet())
+    return written is not None and read is not None
 
 
 async def prove(crowd: Crowd, values: dict[str, str]) -> None:

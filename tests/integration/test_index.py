@@ -257,3 +257,23 @@ async def test_a_cut_connection_is_made_again(redis_url: str) -> None:
         await cable.heal()
         assert isinstance(await look(index, "ada"), Lookup)
         await connection.close()
+
+
+DENSE = Ranking(2, 1, 0, "dense", "desc")
+
+
+@pytest.mark.parametrize("corrupt", [False, True])
+async def test_a_dense_copy_without_its_distinct_scores_is_a_miss_and_loaded_anew(
+    index: RankingIndex, redis: Redis, corrupt: bool
+) -> None:
+    entries = [entry("ada", 9), entry("bob", 9), entry("cy", 5)]
+    await load(index, *entries, ranking=DENSE)
+    await index.send([index.apply(DENSE, [entry("dee", 7, 2)])])
+    await redis.delete(DENSE.keys[3])
+    if corrupt:
+        await redis.set(DENSE.keys[3], "nonsense")
+    assert await look(index, "cy", ranking=DENSE) == Miss("miss")
+    await load(index, *entries, ranking=DENSE)
+    found = await look(index, "cy", ranking=DENSE)
+    assert isinstance(found, Lookup)
+    assert [place and place.rank for place in found.places] == [2]
