@@ -74,9 +74,9 @@ lock: ## Renew the lock files (needs uv: https://docs.astral.sh/uv)
 	$(LOCK) --extra local -c requirements-dev.txt -o requirements-local.txt
 	$(LOCK) --extra traces -c requirements-dev.txt -o requirements.txt
 
-release: $(VENV)/.dev ## Build sdist and wheel into dist, try the wheel where nothing else is, list what is in it
+release: $(VENV)/.dev ## Build sdist and wheel (the same bytes from every checkout), try the wheel, list what is in it
 	rm -rf dist build
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/python -m deploy.pack dist
 	$(PYTHON) -m venv dist/clean
 	dist/clean/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps -r requirements-local.txt
 	dist/clean/bin/python -m pip --disable-pip-version-check --quiet install --no-deps dist/*.whl
@@ -84,7 +84,7 @@ release: $(VENV)/.dev ## Build sdist and wheel into dist, try the wheel where no
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json dist/clean/bin/python
 	$(BIN)/pip-licenses --python dist/clean/bin/python --format markdown --with-urls --output-file dist/LICENSES.md
 	rm -rf dist/clean build
-	@ls -l dist
+	@cd dist && sha256sum * | tee SHA256SUMS
 
 clean: ## Remove the environment and all caches; the data in .local stays
 	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
