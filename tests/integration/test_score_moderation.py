@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from redis.asyncio import Redis
 
 from score_service.store import SQL
 from shared.errors import LeaderboardError
@@ -168,6 +169,41 @@ async def test_a_void_that_waited_for_a_batch_does_not_lose_its_results(score: S
         await transaction.commit()
     await task
     assert await pool.fetchval("SELECT score FROM entries WHERE leaderboard_id = 1") == 12
+
+
+async def test_a_void_asked_for_by_many_at_once_is_one(
+    score: Score, pool: Pool, database_url: str, redis_url: str
+) -> None:
+    cheat = str(uuid7())
+    await score.post(("ada", 5))
+    await score.post(("ada", 100), session_id=cheat)
+    async with score_service(database_url, redis_url) as other:
+        await asyncio.gather(*(void(replica, cheat) for replica in (score, other) * 4))
+    assert len(await pool.fetch(AUDIT)) == 1
+    assert await pool.fetchval("SELECT score FROM entries WHERE leaderboard_id = 1") == 5
+
+
+async def test_who_plays_while_the_last_session_is_made_void_has_the_newer_version(
+    score: Score, pool: Pool, redis: Redis
+) -> None:
+    """A row deleted and made again would have the number its insert drew before it waited: an older one."""
+    cheat = str(uuid7())
+    await score.post(("ada", 100), session_id=cheat)
+    waiting = """SELECT count(*) = $1 FROM pg_stat_activity
+                  WHERE wait_event_type = 'Lock' AND datname = current_database()"""
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("LOCK TABLE audit_log IN EXCLUSIVE MODE")  # a void's last statement waits
+        voiding = asyncio.create_task(void(score, cheat))
+        await wait_until(lambda: pool.fetchval(waiting, 1))
+        playing = asyncio.create_task(score.post(("ada", 5)))
+        await wait_until(lambda: pool.fetchval(waiting, 2))
+        await transaction.commit()
+    await asyncio.gather(voiding, playing)
+    await wait_until(lambda: pool.fetchval("SELECT NOT EXISTS (SELECT FROM outbox)"))
+    board = (await score.state["games"].get("demo")).board("low")
+    assert await redis.zscore(board.ranking(0).keys[1], "ada") == 5
 
 
 async def test_random_play_voids_and_bans_leave_what_the_model_says(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from deploy.embedded import free_ports
+from deploy.processes import Program
 from score_service.sealing import Sealer
 from score_service.store import SQL
 from shared.index import RankingIndex
@@ -19,6 +24,7 @@ from shared.postgres import Pool
 from shared.wire import Wire
 from tests.integration.test_score_seasons import WEEK, hour, key, told
 from tests.score import Score, score_service
+from tests.servers import running
 from tests.support import wait_until
 
 SEALED = """SELECT season, total, digest, previous_digests, sealed_at
@@ -121,6 +127,32 @@ async def test_a_sealing_that_is_cut_off_is_resumed(sealers: list[Sealer], pool:
     assert await pool.fetchval("SELECT count(*) FROM final_standings") == 0
     await pool.execute("ALTER TABLE seasons DROP CONSTRAINT odd")
     assert await sealers[1].run() == 6
+
+
+@pytest.mark.usefixtures("played")
+async def test_a_process_killed_while_it_seals_leaves_the_season_to_the_next(
+    sealers: list[Sealer], pool: Pool, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    await pool.execute(DUE)
+    stores = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "SCORE_PORT": str(free_ports(1)[0])}
+    command = (sys.executable, "-m", "score_service")
+    program = Program("score_service", command, tmp_path / "log", environ={**os.environ, **stores})
+    blocked = "SELECT count(*) FROM pg_locks WHERE relation = 'final_standings'::regclass AND NOT granted"
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE final_standings IN EXCLUSIVE MODE")
+        with running(program) as process:
+            await wait_until(lambda: pool.fetchval(blocked), timeout=20)
+            process.kill()
+            process.wait()
+    assert await pool.fetchval("SELECT count(closed_at) FROM seasons") == 6
+
+    async def is_done() -> bool:
+        await sealers[0].run()
+        return len(await pool.fetch(SEALED)) == 6
+
+    await wait_until(is_done)
+    assert await pool.fetchval("SELECT count(*) FROM final_standings") == 24
+    assert {len(row["digest"]) for row in await pool.fetch(SEALED)} == {64}
 
 
 @pytest.mark.usefixtures("played")

@@ -87,6 +87,16 @@ async def test_a_result_after_the_grace_is_recorded_and_does_not_rank(
     assert await pool.fetchval("SELECT count(*) FROM session_results") == 1
 
 
+async def test_late_results_count_for_ten_minutes_unless_a_setting_says_otherwise(
+    database_url: str, redis_url: str, pool: Pool
+) -> None:
+    async with score_service(database_url, redis_url) as score:
+        await score.define(hours={"schedule": "hourly"})
+        await score.post(("ada", 5))
+    (season,) = await pool.fetch(SEASONS, "hours")
+    assert season["closes_at"] - season["ends_at"] == timedelta(minutes=10)
+
+
 async def test_the_grace_a_season_began_with_stays_whatever_the_setting(
     database_url: str, redis_url: str, pool: Pool
 ) -> None:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from gateway.routes import ROUTES, Route, find, tree
+from gateway.routes import BOARD, GAME, ROUTES, USER, Route, find, tree
 
 ROOT = tree()
 IDS = {"{game}": "demo", "{leaderboard}": "global", "{user_id}": "ada", "{session_id}": "0199"}
@@ -65,6 +65,13 @@ def test_only_reads_may_be_sent_twice() -> None:
 
 def test_what_changes_something_needs_more_than_read() -> None:
     assert all(route.scope != "read" for route in ROUTES if not route.is_read)
+
+
+def test_what_is_done_by_hand_needs_the_admin_scope() -> None:
+    by_hand = {(route.method, route.pattern) for route in ROUTES if not route.is_read}
+    by_hand -= {("POST", f"{GAME}/sessions"), ("POST", f"{GAME}/sessions/batch"), ("PUT", USER)}
+    by_hand |= {("GET", f"{GAME}/audit"), ("GET", f"{USER}/export"), ("GET", f"{BOARD}/export")}
+    assert {(route.method, route.pattern) for route in ROUTES if route.scope == "admin"} >= by_hand
 
 
 def test_internal_paths_of_the_services_are_not_routed() -> None:

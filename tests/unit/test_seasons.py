@@ -56,6 +56,27 @@ def test_a_day_has_23_or_25_hours_when_clocks_change(
     assert season("daily", timezone, moment) == (starts, ends)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "timezone", "moment", "starts", "ends"),
+    [
+        ("weekly", LONDON, "2026-03-29T12:00:00Z", "03-23T00:00", "03-29T23:00"),
+        ("weekly", LONDON, "2026-10-25T12:00:00Z", "10-18T23:00", "10-26T00:00"),
+        ("weekly", NEW_YORK, "2026-03-08T12:00:00Z", "03-02T05:00", "03-09T04:00"),
+        ("weekly", NEW_YORK, "2026-11-01T12:00:00Z", "10-26T04:00", "11-02T05:00"),
+        ("monthly", LONDON, "2026-03-29T12:00:00Z", "03-01T00:00", "03-31T23:00"),
+        ("monthly", LONDON, "2026-10-25T12:00:00Z", "09-30T23:00", "11-01T00:00"),
+        ("monthly", NEW_YORK, "2026-03-08T12:00:00Z", "03-01T05:00", "04-01T04:00"),
+        ("monthly", NEW_YORK, "2026-11-01T12:00:00Z", "11-01T04:00", "12-01T05:00"),
+        ("0 6 * * *", LONDON, "2026-03-29T12:00:00Z", "03-29T05:00", "03-30T05:00"),
+        ("0 6 * * *", NEW_YORK, "2026-11-01T12:00:00Z", "11-01T11:00", "11-02T11:00"),
+    ],
+)
+def test_longer_seasons_begin_and_end_by_the_local_clock(
+    schedule: str, timezone: str, moment: str, starts: str, ends: str
+) -> None:
+    assert season(schedule, timezone, moment) == (starts, ends)
+
+
 @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01"])
 @pytest.mark.parametrize("timezone", [LONDON, NEW_YORK])
 def test_hours_are_real_hours_whatever_clocks_do(timezone: str, day: str) -> None:
