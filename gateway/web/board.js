@@ -92,6 +92,7 @@ export class Board {
 
   newSeason() {
     rows.forget();
+    this.entry = undefined;
     $("mine").hidden = true;
     $("say").textContent = "A new season has begun";
     this.head.seasons();
@@ -129,6 +130,9 @@ export class Board {
     rows.show(data.entries, { game: this.where.game, me: this.me, marked: this.where.around, glide });
     this.head.facts(data, this.board);
     this.paging.show(data);
+    // One's own row moves as soon as it is seen to; the event that tells more comes a little later.
+    const mine = this.entry && data.entries.find((entry) => entry.user_id === this.me);
+    if (mine) this.mine({ ...data, entry: { ...this.entry, ...mine } });
     this.side?.see(data);
   }
 
@@ -150,6 +154,7 @@ export class Board {
   mine(data) {
     const { entry } = data;
     if (!entry) return;
+    this.entry = entry;
     const moved = data.previous_rank && data.previous_rank !== entry.rank;
     const share = entry.percentile === undefined ? "" : `top ${percent(100 - entry.percentile + 100 / data.total)}`;
     const tied = entry.ties > 1 ? `${number(entry.ties)} tied` : "";
