@@ -77,8 +77,8 @@ class Comparison:
         self._ahead = self._level = 0
         self._score: int | None = None
 
-    def take(self, entry: dict[str, Any]) -> None:
-        """Compare the next entry."""
+    def take(self, entry: dict[str, Any]) -> bool:
+        """Compare the next entry; say whether the source knows its user."""
         score, user = entry["score"], entry["user_id"]
         if score != self._score:
             self._score, self._ahead, self._level = score, self._ahead + self._level, 0
@@ -87,7 +87,7 @@ class Comparison:
             # Under `dense` a score that someone of the source has too pushes nobody down.
             shared = self._ties == "dense" and (score in self._sharing or self._level)
             self._level += not shared
-            return
+            return False
         self._missing.pop(user, None)
         self._tied += entry["ties"] > 1
         difference = self._compared(user, entry)
@@ -95,6 +95,7 @@ class Comparison:
             self._same += 1
         else:
             self._differences.append(difference)
+        return True
 
     def _compared(self, user: str, entry: dict[str, Any]) -> Difference | None:
         score, rank = self._expected[user]
@@ -155,8 +156,7 @@ async def prove(
     """Compare every user's score and rank here (`entries`, best first) with those elsewhere."""
     comparison = Comparison(source, definition)
     async for entry in entries:
-        comparison.take(entry)
-        done(1)
+        done(int(comparison.take(entry)))
     return comparison.result()
 
 
