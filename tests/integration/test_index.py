@@ -25,6 +25,7 @@ from shared.names import MAX_SCORE
 from shared.ranking import Entry, Place, Ranking
 from shared.wire import Wire
 from tests.proxy import wire
+from tests.servers import embedded_valkey
 
 RANKING = Ranking(1, 1, 0, "competition", "desc")
 IDLE_MS = 60_000
@@ -277,3 +278,39 @@ async def test_a_dense_copy_without_its_distinct_scores_is_a_miss_and_loaded_ane
     found = await look(index, "cy", ranking=DENSE)
     assert isinstance(found, Lookup)
     assert [place and place.rank for place in found.places] == [2]
+
+
+async def test_a_copy_of_another_redis_is_a_miss(index: RankingIndex, redis: Redis) -> None:
+    await load(index, entry("ada", 5))
+    with embedded_valkey() as other_url:  # restored there from a dump, say
+        other = Wire(other_url, timeout=5)
+        copies = [("RESTORE", key, 0, await redis.dump(key)) for key in RANKING.keys[:3]]
+        assert await other.send(copies) == [b"OK"] * 3
+        there = RankingIndex(other, idle_ms=IDLE_MS)
+        there.database_identity = "pg:1"
+        assert await look(there, "ada") == Miss("miss")
+        await other.close()
+    assert isinstance(await look(index, "ada"), Lookup)
+
+
+async def test_a_million_entries_hold_at_most_130_mb(index: RankingIndex, redis: Redis) -> None:
+    count = 62_500  # fills its hash tables to what a million does
+    before = (await redis.info("memory"))["used_memory_dataset"]
+    _, token = await index.begin(RANKING)
+    for start in range(0, count, 2_500):
+        chunk = [entry(f"user{n}", n * n, version=10**6 + n) for n in range(start, start + 2_500)]
+        await index.send([index.load(RANKING, token, chunk)])
+    assert await index.finish(RANKING, token)
+    assert ((await redis.info("memory"))["used_memory_dataset"] - before) / count < 130
+
+
+async def test_a_server_that_became_a_replica_leaves_the_write_to_the_outbox(
+    index: RankingIndex, redis: Redis
+) -> None:
+    await load(index, entry("ada", 5))
+    await redis.execute_command("REPLICAOF", "127.0.0.1", "1")  # type: ignore[no-untyped-call]
+    try:
+        with pytest.raises(StoreUnavailable, match="refuses"):
+            await index.write({RANKING: [entry("ada", 6, version=2)]})
+    finally:
+        await redis.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from rank_service.index import BATCHES
 from rank_service.store import SQL
 from shared.postgres import Pool
 from shared.ranking import Board
@@ -46,6 +47,28 @@ async def test_concurrent_ranks_share_a_command(rank: Rank, redis: Redis) -> Non
     before = await calls(redis, "evalsha")
     await read_all(rank)
     assert await calls(redis, "evalsha") - before <= 3
+
+
+async def test_questions_of_every_kind_share_round_trips(rank: Rank) -> None:
+    paths = ["/top", "/top?offset=20", "/users/u7", "/users/u8/around", "/rank?score=3", "/distribution"]
+    lookup = {"user_ids": USERS[:50]}
+
+    async def ask_all() -> None:
+        reads = [rank.get(f"/leaderboards/global{path}") for path in paths * 5]
+        posts = [rank.client.post("/v1/games/demo/leaderboards/global/lookup", json=lookup) for _ in range(5)]
+        await asyncio.gather(*reads, *posts)
+
+    await ask_all()  # by now profiles are kept
+    before = round_trips()
+    await ask_all()
+    # One or two, and one more for the names on pages, which are known to be needed only then.
+    assert round_trips() - before <= 4
+
+
+def round_trips() -> float:
+    """Return how many round trips with questions there have been."""
+    (metric,) = BATCHES.collect()
+    return sum(sample.value for sample in metric.samples if sample.name.endswith("_count"))
 
 
 async def test_a_hot_page_brings_only_counters(rank: Rank, redis: Redis) -> None:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from rank_service.fallback import Fallback
 from rank_service.questions import Page, Places, Stood
+from rank_service.shelf import TTL_MS
 from rank_service.store import Store
 from shared import profiles
 from shared.errors import LeaderboardError
@@ -253,6 +254,24 @@ async def test_an_answered_write_is_read_at_once(database_url: str, redis_url: s
         assert sum(totals.values()) == 2000
 
 
+async def test_replicas_with_one_redis_answer_alike(database_url: str, redis_url: str, redis: Redis) -> None:
+    async with (
+        score_service(database_url, redis_url) as score,
+        rank_service(database_url, redis_url) as one,
+        rank_service(database_url, redis_url) as two,
+    ):
+        await score.define()
+        for turn in range(1, 60):
+            user = f"u{turn % 7}"
+            await score.post((user, turn))
+            if turn % 20 == 0:
+                await redis.flushdb()
+            for path in (TOP, f"/leaderboards/global/users/{user}/around?radius=10"):
+                pages = await asyncio.gather(one.get(path), two.get(path))
+                assert pages[0]["entries"] == pages[1]["entries"]
+                assert sum(entry["score"] for entry in pages[0]["entries"]) == turn * (turn + 1) // 2
+
+
 async def test_a_new_name_is_read_at_once(
     pool: Pool, database_url: str, redis_url: str, board: Board
 ) -> None:
@@ -271,7 +290,7 @@ async def test_a_new_name_is_read_at_once(
 
 
 async def test_while_loading_an_answer_is_kept_until_the_next_apply(
-    pool: Pool, database_url: str, redis_url: str, board: Board
+    pool: Pool, database_url: str, redis_url: str, board: Board, redis: Redis
 ) -> None:
     connection = Wire(redis_url, timeout=1)
     async with rank_service(database_url, redis_url) as rank:
@@ -284,6 +303,9 @@ async def test_while_loading_an_answer_is_kept_until_the_next_apply(
         again = [await rank.get(path) for path in paths]
         assert [answer["source"] for answer in first] == ["database"] * len(paths)
         assert again == first, "the moment it is as of included"
+        kept = await redis.keys("{lb:*}:s:*")
+        assert len(kept) == len(paths)
+        assert all([0 < await redis.pttl(key) <= TTL_MS for key in kept])
         entries = await put_entries(pool, board, [("bob", 9)])
         await index.send([index.apply(board.ranking(0), entries)])
         assert (await rank.get(TOP))["entries"][0]["user_id"] == "bob"

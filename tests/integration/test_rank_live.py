@@ -13,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from starlette.routing import Router
 
+from rank_service import live
 from rank_service.routes import routes
 from shared import profiles
 from shared.events import CHANNEL, ProfileChanged, encode
@@ -156,6 +157,21 @@ async def test_a_watched_user_is_told_of_being_overtaken(score: Score, rank: Ran
         await score.post(("ada", 9))
         entry = (await reader.event("entry", 3))["entry"]
         assert (entry["rank"], entry["previous_rank"], entry["overtaken_by"]) == (1, 2, [])
+
+
+async def test_a_watched_rank_is_looked_at_once_in_a_while(
+    score: Score, rank: Rank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "ENTRY_PAUSE", 30.0)
+    await score.post(("ada", 5), ("bob", 1))
+    async with reading(rank, f"{STREAM}?user_id=ada") as reader:
+        await reader.event("entry")
+        await score.post(("bob", 9))
+        await reader.event("entry", 2)
+        for score_of_bob in range(20, 40):
+            await score.post(("ada", 10), ("bob", score_of_bob - 9))
+        await wait_until(lambda: reader.events("top")[-1]["entries"][1]["score"] == 205)
+        assert len(reader.events("entry")) == 2
 
 
 async def test_a_user_not_ranked_yet_is_told_once_they_are(score: Score, rank: Rank) -> None:

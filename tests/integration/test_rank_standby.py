@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import psycopg
@@ -16,8 +17,9 @@ from psycopg import sql
 
 from deploy.embedded import THROW_AWAY, Postgres, free_ports, postgres_binary
 from deploy.processes import await_ready
-from shared.postgres import open_pool
+from shared.postgres import Pool, open_pool
 from tests import servers
+from tests.proxy import wire
 from tests.rank import Rank, put_board, put_entries, rank_service
 from tests.support import wait_until
 
@@ -99,10 +101,10 @@ async def asked(pair: Pair) -> int:
 
 
 async def test_an_answered_write_is_read_at_once_from_the_standby(pair: Pair) -> None:
-    opened = open_pool(
-        pair.primary, size=2, timeout=5, name="t", on_identity=lambda _: None, statement_timeout_ms=9_000
-    )
-    async with opened as pool, rank_service(pair.primary, NO_REDIS, rank_database_url=pair.standby) as rank:
+    async with (
+        opened(pair.primary) as pool,
+        rank_service(pair.primary, NO_REDIS, rank_database_url=pair.standby) as rank,
+    ):
         board = await put_board(pool)
         await put_entries(pool, board, [("ada", 1), ("bob", 0)])
         assert await rank_of(rank, "ada") == 1
@@ -124,3 +126,36 @@ async def test_an_answered_write_is_read_at_once_from_the_standby(pair: Pair) ->
 
 async def rank_of_is(rank: Rank, user_id: str, expected: int) -> bool:
     return await rank_of(rank, user_id) == expected
+
+
+async def test_a_postgres_that_failed_over_is_noticed_and_the_index_loaded_anew(
+    pair: Pair, redis_url: str
+) -> None:
+    async with wire(pair.primary) as cable:
+        one, other = urlsplit(cable.url), urlsplit(pair.standby)
+        both = urlunsplit(one._replace(netloc=f"{one.netloc},127.0.0.1:{other.port}"))
+        async with rank_service(both, redis_url) as rank:
+            async with opened(pair.primary) as pool:
+                board = await put_board(pool)
+                await put_entries(pool, board, [("ada", 5), ("bob", 4)])
+            await rank.ready()
+            async with opened(pair.standby) as pool:
+                await wait_until(lambda: pool.fetchval("SELECT count(*) = 2 FROM entries"))
+                await pool.fetchval("SELECT pg_promote()")
+                await cable.cut()
+                # What the new primary records is not in the index that was made of the old one.
+                await put_entries(pool, board, [("bob", 9)])
+            await wait_until(lambda: led_by(rank, "bob"))
+            await rank.ready()
+            assert await led_by(rank, "bob")
+
+
+async def led_by(rank: Rank, user_id: str) -> bool:
+    entries = (await rank.get("/leaderboards/global/top"))["entries"]
+    return bool(entries[0]["user_id"] == user_id)
+
+
+def opened(url: str) -> AbstractAsyncContextManager[Pool]:
+    return open_pool(
+        url, size=2, timeout=5, name="t", on_identity=lambda _: None, statement_timeout_ms=9_000, standby=True
+    )
