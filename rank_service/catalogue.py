@@ -15,7 +15,7 @@ from rank_service.rules import PastSeason, View, past, shown, start_asked
 from rank_service.seasons import Seasons
 from rank_service.store import Store
 from shared.answers import LeaderboardDetails, LeaderboardList, SeasonDetails
-from shared.boards import Game
+from shared.boards import Game, outline
 from shared.ranking import Board
 
 
@@ -36,22 +36,8 @@ class Catalogue:
     async def describe(self, board: Board, deadline: float) -> LeaderboardDetails:
         """Describe one leaderboard."""
         total = None if board.status == "building" else await self._total(board, deadline)
-        return LeaderboardDetails(
-            leaderboard=board.leaderboard,
-            title=board.title,
-            operator=board.operator,
-            order=board.order,
-            ties=board.ties,
-            schedule=board.schedule,
-            timezone=board.timezone,
-            modes=None if board.modes is None else tuple(sorted(board.modes)),
-            min_score=board.min_score,
-            max_score=board.max_score,
-            index_shards=board.index_shards,
-            status="building" if board.status == "building" else "ready",
-            season=shown(board.season_at(int(self._seasons.clock()))),
-            total=total,
-        )
+        season = shown(board.season_at(int(self._seasons.clock())))
+        return LeaderboardDetails(**msgspec.structs.asdict(outline(board)), season=season, total=total)
 
     async def seasons(self, asked: View, cursor: str, limit: int, deadline: float) -> bytes:
         """Answer a page of a leaderboard's seasons, newest first, from behind `cursor` (a season's id)."""

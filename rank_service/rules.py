@@ -108,7 +108,9 @@ def shown(season: Season) -> SeasonOut:
 
 def _current(board: Board, now: int) -> View:
     if board.status == "building":
-        raise LeaderboardError("leaderboard_building", f"{board.leaderboard} is being built from its history")
+        failure = None if board.build is None else board.build.failure
+        detail = "is being built from its history" if failure is None else f"could not be built: {failure}"
+        raise LeaderboardError("leaderboard_building", f"{board.leaderboard} {detail}")
     found = board.season_at(now)
     season = shown(found)
     return View(board, season, board.ranking(found.starts), head(board.leaderboard, season), found.ends)

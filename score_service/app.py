@@ -10,6 +10,7 @@ from typing import NamedTuple, TypedDict
 from starlette.applications import Starlette
 from starlette.routing import Router
 
+from score_service.building import Builder
 from score_service.committer import Committer
 from score_service.definitions import Definitions
 from score_service.erasure import Erasure
@@ -108,11 +109,13 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     keeping = Housekeeping(pool, history_months=settings.history_months)
     erasure = Erasure(pool, committer, applier, indexes[1])
     webhooks = _webhooks(pool, settings)
+    builder = Builder(pool, games, hints, grace=grace)
     others = Others(
         Discarded(pool, loads),
         Sealer(pool, indexes[1]),
         Snapshots(pool, days=settings.rank_history_days),
         webhooks,
+        builder,
     )
     await _start_jobs(stack, outbox, keeping, heart, erasure, others)
 
@@ -124,7 +127,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         games=games,
         sessions=sessions,
         history=history,
-        definitions=Definitions(pool, games, hints, grace=grace),
+        definitions=Definitions(pool, games, hints, builder, patience=settings.build_patience_ms / 1000),
         users=Users(pool, committer, hints),
         records=Records(pool),
         watcher=Watcher(pool, hints, heart),
@@ -166,6 +169,7 @@ class Others(NamedTuple):
     sealer: Sealer
     snapshots: Snapshots
     webhooks: Webhooks
+    builder: Builder
 
 
 async def _start_jobs(
@@ -190,6 +194,7 @@ async def _start_jobs(
         ("announce sealed seasons", others.webhooks.run, 1.0),
         ("forget old announcements", others.webhooks.purge, DAY / 4),
         ("take snapshots", others.snapshots.run, 60.0),
+        ("build leaderboards", others.builder.run, 0.5),
     ]
     for name, job, every in jobs:
         await stack.enter_async_context(repeated(name, job, every=every))

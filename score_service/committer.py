@@ -121,7 +121,19 @@ class _OutOfRange(Exception):
 
 
 Result = Outcome | BaseException
-Winner = tuple[Submission, list[Counted]]
+
+
+class Winner(NamedTuple):
+    """A session that was inserted; `feeds` is what it adds to besides: definitions on their way."""
+
+    submission: Submission
+    counts: list[Counted]
+    feeds: list[Counted]
+
+
+OUT_OF_RANGE = "score_total_out_of_range"
+BEYOND = f"the history holds totals past {MAX_SCORE} in magnitude for this definition"
+"""Why a definition on its way cannot be: its totals would not be exact."""
 
 
 class Committer:
@@ -233,9 +245,7 @@ class Committer:
             closings = await self._open_seasons(transaction, fresh, now)
             rows = [_session_row(submission, now) for submission in fresh]
             inserted = await transaction.record_sessions(rows, now) if rows else set()
-            winners = {
-                s.key: (s, closings.counts(*self._played(s, now), now)) for s in fresh if s.key in inserted
-            }
+            winners = {s.key: self._counted(s, closings, now) for s in fresh if s.key in inserted}
             losers = [submission for submission in batch if submission.key not in inserted]
             known: dict[Key, Recorded] = {}
             if losers:
@@ -252,7 +262,7 @@ class Committer:
                 submission.session.played_at or now,
                 now,
                 replayed=False,
-                counts=winners[submission.key][1],
+                counts=winners[submission.key].counts,
                 batch=changed,
             )
             if submission.key in winners
@@ -284,7 +294,7 @@ class Committer:
             detail = f"sessions with an id from before {moment.closed_until} are no longer accepted"
             return LeaderboardError("session_too_old", detail)
         return rules.check_time(submission.session_id, session.played_at, moment.now) or rules.check_bounds(
-            game.boards.values(), session.mode, session.results
+            game.counting, session.mode, session.results
         )
 
     async def _write(
@@ -293,31 +303,42 @@ class Committer:
         """Append the results of new sessions and fold them into their entries."""
         now = moment.now
         folds = _fold(winners, now)
-        users = sorted({(s.game.game_id, r.user_id) for s, _ in winners for r in s.session.results})
+        built = {(b.leaderboard_id, b.generation) for winner in winners for b, _ in winner.feeds}
+        folds, failed = _sound(folds, built) if built else (folds, set())
+        users = sorted({(s.game.game_id, r.user_id) for s, _, _ in winners for r in s.session.results})
         if moment.has_bans:
-            games = {board.leaderboard_id: board.game_id for _, counts in winners for board, _ in counts}
+            games = {
+                board.leaderboard_id: board.game_id for w in winners for board, _ in (*w.counts, *w.feeds)
+            }
             banned = await transaction.banned_users(users)
             folds = [f._replace(hidden=(games[f.ranking.leaderboard_id], f.user_id) in banned) for f in folds]
         outbox_id, rows = await transaction.record_results(
             [fold for fold in folds if fold.operator not in MERGES],
             users,
-            [_session_row(submission, now) for submission, _ in winners],
+            [_session_row(winner.submission, now) for winner in winners],
             [
                 row
-                for at, (submission, _) in enumerate(winners, start=1)
-                for row in _result_rows(at, submission)
+                for at, winner in enumerate(winners, start=1)
+                for row in _result_rows(at, winner.submission)
             ],
-            changes([(fold.ranking, fold.user_id) for fold in folds]),
+            changes([(f.ranking, f.user_id) for f in folds if f.ranking.generation_key not in built]),
             dropped,
         )
         for operator in MERGES:
             if part := [fold for fold in folds if fold.operator == operator]:
                 rows += await transaction.merge(operator, part)
-        rankings = {(f.ranking.leaderboard_id, f.ranking.season): f.ranking for f in folds}
-        entries = {(rankings[row.leaderboard_id, row.season], row.user_id): row for row in rows}
+        rankings = {
+            (f.ranking.leaderboard_id, f.ranking.generation, f.ranking.season): f.ranking for f in folds
+        }
+        entries = {(rankings[r.leaderboard_id, r.generation, r.season], r.user_id): r for r in rows}
         beyond = {key for key, row in entries.items() if abs(row.sort_key) > MAX_SCORE}
-        if beyond:
-            raise _OutOfRange(beyond)
+        if refused := {key for key in beyond if key[0].generation_key not in built}:
+            raise _OutOfRange(refused)
+        if failed := failed | {ranking.generation_key for ranking, _ in beyond}:
+            # A definition that cannot be must not keep anyone from recording: it is what fails.
+            await transaction.fail_builds(sorted(failed), OUT_OF_RANGE, BEYOND)
+        if built:  # nobody reads them yet: they have no index
+            entries = {key: row for key, row in entries.items() if key[0].generation_key not in built}
         return Batch(outbox_id, entries)
 
     async def _open_seasons(
@@ -334,28 +355,49 @@ class Committer:
         return self.closings.extended(unknown, found)
 
     def _played(self, submission: Submission, now: datetime) -> Played:
-        """Return the leaderboards by the rules in force, the mode and the time of a session."""
-        boards = self._games[submission.game.game_id].boards.values()
+        """Return the leaderboards in force and on their way, the mode and the time of a session."""
+        game = self._games[submission.game.game_id]
+        boards = (*game.counting, *game.builds)
         return boards, submission.session.mode, submission.session.played_at or now
+
+    def _counted(self, submission: Submission, closings: Closings, now: datetime) -> Winner:
+        """Return where a session counts, and what it feeds."""
+        game = self._games[submission.game.game_id]
+        played = submission.session.mode, submission.session.played_at or now, now
+        feeds = closings.counts(game.builds, *played) if game.builds else []
+        return Winner(submission, closings.counts(game.counting, *played), feeds)
 
 
 def _fold(winners: list[Winner], now: datetime) -> list[Fold]:
     """Merge the contributions of a batch, one for each entry, sorted by the entries' key."""
     merged: dict[EntryKey, Fold] = {}
-    for submission, counts in winners:
+    for submission, counts, feeds in winners:
         session = submission.session
         played_at = microseconds(session.played_at or now)
-        for board, ranking in counts:
+        for board, ranking in (*counts, *feeds):
             if ranking is None:
                 continue
             operator = board.operator
             for result in session.results:
+                if feeds and not board.takes(result.score):  # bounds on their way refuse nothing: they skip
+                    continue
                 part = rules.contribution(operator, ranking, result.score, played_at, submission.session_id)
                 key = (ranking, result.user_id)
                 if (before := merged.get(key)) is not None:
                     part = rules.merge(operator, before.contribution, part)
                 merged[key] = Fold(ranking, result.user_id, operator, part)
     return sorted(merged.values(), key=_entry_order)
+
+
+def _sound(folds: list[Fold], built: set[tuple[int, int]]) -> tuple[list[Fold], set[tuple[int, int]]]:
+    """Leave out what alone is past any total in generations being built; return whose it is."""
+    wild = [
+        fold
+        for fold in folds
+        if abs(fold.contribution.sort_key) > MAX_SCORE and fold.ranking.generation_key in built
+    ]
+    left = [fold for fold in folds if fold not in wild] if wild else folds
+    return left, {fold.ranking.generation_key for fold in wild}
 
 
 def _classified(

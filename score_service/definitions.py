@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import date, timedelta
 from typing import Any
 
-import asyncpg
 import msgspec
 
 from score_service import webhooks
+from score_service.building import Builder, announce
 from score_service.store import SQL
-from shared.boards import Game, Games
-from shared.errors import LeaderboardError, StoreUnavailable, invalid, not_found
-from shared.events import RulesChanged, publish
+from shared.boards import Game, Games, board_with_build, outline
+from shared.errors import LeaderboardError, invalid, not_found
 from shared.messages import GameIn, GameOut, LeaderboardDefined, LeaderboardIn, LeaderboardOut
-from shared.names import MAX_SCORE, clean, is_slug
+from shared.names import clean, is_slug
 from shared.postgres import Connection, Pool, slowly, translated
-from shared.seasons import calendar, schedule_fault, timezone_fault
+from shared.seasons import schedule_fault, timezone_fault
 from shared.wire import Line
 
 log = logging.getLogger(__name__)
 
-FOLDING = ("operator", "sort_order", "ties", "schedule", "timezone", "modes")
-"""What a board's entries depend on: changed, the board is folded anew as the next generation."""
+COLUMNS = (
+    "title",
+    "operator",
+    "sort_order",
+    "ties",
+    "schedule",
+    "timezone",
+    "modes",
+    "min_score",
+    "max_score",
+    "index_shards",
+)
+"""What a definition says, in the order of the statements that take one."""
 
-
-MAX_SEASONS = 250_000
-"""Seasons a board may have when it is folded from its history: 28 years of hours."""
+FOLDING = COLUMNS[1:-1]
+"""What a board's entries depend on: changed, the board is built anew as the next generation."""
 
 
 class Definitions:
@@ -38,14 +45,16 @@ class Definitions:
 
     Args:
         line: where events go, so that other replicas look at once and not within a second.
-        grace: how long after its end a season takes late results.
+        builder: folds the history into what is defined.
+        patience: seconds an answer waits for a board to be built.
     """
 
-    def __init__(self, pool: Pool, games: Games, line: Line, *, grace: timedelta) -> None:
+    def __init__(self, pool: Pool, games: Games, line: Line, builder: Builder, *, patience: float) -> None:
         self._pool = pool
         self._games = games
         self._line = line
-        self._grace = grace
+        self._builder = builder
+        self._patience = patience
 
     async def put_game(self, name: str, body: GameIn, key_id: str = "") -> tuple[GameOut, bool]:
         """Create a game with its leaderboard `global`, or rename it; return it and whether it is new.
@@ -67,7 +76,7 @@ class Definitions:
             if row["is_new"]:
                 board = LeaderboardIn()
                 await connection.fetchrow(
-                    SQL["insert_leaderboard"], row["game_id"], "global", *_definition(board)
+                    SQL["insert_leaderboard"], row["game_id"], "global", *_definition(board), "ready"
                 )
             if action := _game_action(known, row):
                 await connection.execute(SQL["audit"], row["game_id"], key_id, action, name, None)
@@ -91,34 +100,136 @@ class Definitions:
     async def put_leaderboard(
         self, game: Game, name: str, body: LeaderboardIn, key_id: str = ""
     ) -> tuple[LeaderboardDefined, bool]:
-        """Create or replace a leaderboard, folded from all recorded sessions.
+        """Create or replace a leaderboard, folded from all recorded sessions in the background.
 
-        Returns it and whether it is new.
+        Returns it as it was put, and whether it is new: ready if that does not take longer than patience.
 
         Raises:
-            LeaderboardError: `invalid_request`; `score_total_out_of_range` when a total would be.
+            LeaderboardError: `invalid_request`; `score_total_out_of_range` when a total would be, if that
+                shows in time.
         """
         if not is_slug(name):
             raise invalid("leaderboard", f"{clean(name)!r} must match [a-z0-9][a-z0-9_-]{{0,63}}")
-        _check(body)
-        definition = _definition(body)
+        check(body)
+        async with self._transaction() as connection:
+            await connection.execute(SQL["gate_exclusively"], game.game_id)
+            before = await connection.fetchrow(SQL["leaderboard"], game.game_id, name)
+            changed = await self._put(connection, game, name, before, _definition(body))
+            await connection.execute(SQL["bump_rules"], game.game_id)
+            hooked = await webhooks.put(connection, game.game_id, name, body.webhook)
+            if changed or hooked:
+                action = "define" if before is None else "redefine"
+                await connection.execute(SQL["audit"], game.game_id, key_id, action, name, None)
+        await self._changed(game.game)
+        return await self._settled(game, name, key_id), before is None
+
+    async def _put(
+        self, connection: Connection, game: Game, name: str, before: Any, definition: tuple[Any, ...]
+    ) -> bool:
+        """Put a definition: in force where nothing has to be folded; return whether that changed anything."""
+        if before is None:
+            has_history = await connection.fetchval(SQL["has_history"], game.game_id, 0)
+            status = "building" if has_history else "ready"
+            row = await connection.fetchrow(
+                SQL["insert_leaderboard"], game.game_id, name, *definition, status
+            )
+            if has_history:
+                await _start(connection, row, definition, carries=False)
+            return True
+        board, is_ready = before["leaderboard_id"], before["status"] == "ready"
+        build = await connection.fetchrow(SQL["build_of_leaderboard"], board)
+        if build is not None and build["failure_code"] is None and _same(FOLDING, build, definition):
+            await connection.execute(SQL["retitle_build"], board, definition[0], definition[-1])
+            return not _same(COLUMNS, build, definition)
+        if is_ready and _same(FOLDING, before, definition):
+            # Back to what is in force: what was on its way is not wanted any more.
+            await _cancel(connection, board)
+            await connection.execute(SQL["replace_leaderboard"], game.game_id, name, *definition)
+            return build is not None or not _same(COLUMNS, before, definition)
+        has_history = await connection.fetchval(SQL["has_history"], game.game_id, board)
+        if not is_ready or not has_history:  # nobody reads by this row, or there is nothing to read
+            await connection.execute(SQL["replace_leaderboard"], game.game_id, name, *definition)
+        if is_ready and not has_history:
+            await _cancel(connection, board)
+            generation = await connection.fetchval(SQL["next_generation"], board)
+            await connection.execute(SQL["discard_generation"], board, before["generation"])
+            await connection.execute(SQL["skip_to_generation"], board, generation)
+        else:
+            carries = is_ready and _carries(before, definition)
+            await _start(connection, before, definition, carries=carries)
+        return True
+
+    async def rebuild_leaderboard(self, game: Game, name: str, key_id: str = "") -> LeaderboardOut:
+        """Fold a leaderboard from its history once more, by its own definition, as the next generation.
+
+        One that is being built goes on being built; one that could not be is tried again.
+
+        Raises:
+            LeaderboardError: `leaderboard_not_found`.
+        """
         async with self._transaction() as connection:
             await connection.execute(SQL["gate_exclusively"], game.game_id)
             before = await connection.fetchrow(SQL["leaderboard"], game.game_id, name)
             if before is None:
-                row = await connection.fetchrow(SQL["insert_leaderboard"], game.game_id, name, *definition)
-                await open_seasons(connection, row, self._grace)
-                await _fold(connection, row)
-            else:
-                row = await self._replace(connection, before, definition)
-            await connection.execute(SQL["bump_rules"], game.game_id)
-            hooked = await webhooks.put(connection, game.game_id, name, body.webhook)
-            if hooked or before is None or leaderboard(before) != leaderboard(row):
-                action = "define" if before is None else "redefine"
-                await connection.execute(SQL["audit"], game.game_id, key_id, action, name, None)
-            url = await connection.fetchval(SQL["webhook_of_leaderboard"], game.game_id, name)
+                raise not_found("leaderboard", f"{game.game} has no leaderboard {clean(name)!r}")
+            build = await connection.fetchrow(SQL["build_of_leaderboard"], before["leaderboard_id"])
+            if build is None or build["failure_code"] is not None:
+                definition = tuple(before[column] for column in COLUMNS)
+                await _start(connection, before, definition, carries=before["status"] == "ready")
+                await connection.execute(SQL["bump_rules"], game.game_id)
+                await connection.execute(SQL["audit"], game.game_id, key_id, "rebuild", name, None)
         await self._changed(game.game)
-        return LeaderboardDefined(**msgspec.structs.asdict(leaderboard(row)), webhook=url), before is None
+        return await self._told(game, name)
+
+    async def _settled(self, game: Game, name: str, key_id: str) -> LeaderboardDefined:
+        """Give a build a moment; return the definition as it was put.
+
+        Raises:
+            LeaderboardError: it turned out that the board cannot be built; nothing is left of the try.
+        """
+        with translated():
+            row = await self._pool.fetchrow(SQL["leaderboard_as_told"], game.game_id, name)
+            if row is not None and row["next_generation"] is not None:
+                board = row["leaderboard_id"], row["next_generation"]
+                await self._builder.settle(*board, self._patience)
+                row = await self._pool.fetchrow(SQL["leaderboard_as_told"], game.game_id, name)
+                if row is not None and row["failure"] is not None and row["next_generation"] == board[1]:
+                    await self._withdraw(game, name, row, key_id)
+                    raise LeaderboardError(row["failure_code"], row["failure"])
+        if row is None:
+            raise not_found("leaderboard", f"{game.game} has no leaderboard {clean(name)!r} any more")
+        told = board_with_build(row)
+        answer = outline(told)
+        if told.build is not None:  # as it was put, not as it still is
+            put = outline(told.build.board)
+            answer = msgspec.structs.replace(
+                put, status=answer.status, progress=answer.progress, failure=answer.failure
+            )
+        with translated():
+            url = await self._pool.fetchval(SQL["webhook_of_leaderboard"], game.game_id, name)
+        return LeaderboardDefined(**msgspec.structs.asdict(answer), webhook=url)
+
+    async def _withdraw(self, game: Game, name: str, failed: Any, key_id: str) -> None:
+        """Take back a definition that could not be built while its caller was waiting."""
+        async with self._transaction() as connection:
+            await connection.execute(SQL["gate_exclusively"], game.game_id)
+            row = await connection.fetchrow(SQL["leaderboard"], game.game_id, name)
+            build = row and await connection.fetchrow(SQL["build_of_leaderboard"], row["leaderboard_id"])
+            if row is None or build is None or build["generation"] != failed["next_generation"]:
+                return
+            await _cancel(connection, row["leaderboard_id"])
+            if row["status"] != "ready":
+                await connection.fetchrow(SQL["drop_leaderboard"], game.game_id, name)
+            await connection.execute(SQL["bump_rules"], game.game_id)
+            await connection.execute(SQL["audit"], game.game_id, key_id, "refuse", name, failed["failure"])
+        await self._changed(game.game)
+
+    async def _told(self, game: Game, name: str) -> LeaderboardOut:
+        with translated():
+            row = await self._pool.fetchrow(SQL["leaderboard_as_told"], game.game_id, name)
+        if row is None:
+            raise not_found("leaderboard", f"{game.game} has no leaderboard {clean(name)!r} any more")
+        return outline(board_with_build(row))
 
     async def drop_leaderboard(self, game: Game, name: str, key_id: str = "") -> None:
         """Drop a leaderboard; the history stays.
@@ -131,34 +242,11 @@ class Definitions:
             row = await connection.fetchrow(SQL["drop_leaderboard"], game.game_id, name)
             if row is None:
                 raise not_found("leaderboard", f"{game.game} has no leaderboard {clean(name)!r}")
-            await connection.execute(SQL["discard_entries"], row["leaderboard_id"], row["generation"])
+            await connection.execute(SQL["delete_build"], row["leaderboard_id"])
+            await connection.execute(SQL["discard_entries"], row["leaderboard_id"], row["last_generation"])
             await connection.execute(SQL["bump_rules"], game.game_id)
             await connection.execute(SQL["audit"], game.game_id, key_id, "drop", name, None)
         await self._changed(game.game)
-
-    async def _replace(self, connection: Connection, before: Any, definition: tuple[Any, ...]) -> Any:
-        generation = before["generation"]
-        row = await connection.fetchrow(
-            SQL["replace_leaderboard"], before["game_id"], before["leaderboard"], *definition, generation
-        )
-        if row is not None and any(row[column] != before[column] for column in FOLDING):
-            row = await connection.fetchrow(
-                SQL["replace_leaderboard"],
-                before["game_id"],
-                before["leaderboard"],
-                *definition,
-                generation + 1,
-            )
-            assert row is not None, "the gate keeps the row"
-            if _same_contributions(before, row):
-                await connection.execute(SQL["carry_base"], before["leaderboard_id"], generation)
-                await connection.execute(SQL["carry_seasons"], before["leaderboard_id"], generation)
-            else:
-                await connection.execute(SQL["set_base_until"], before["leaderboard_id"], date.min)
-                await open_seasons(connection, row, self._grace)
-            await connection.execute(SQL["discard_entries"], before["leaderboard_id"], generation)
-            await _fold(connection, row)
-        return row
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -167,69 +255,35 @@ class Definitions:
                 yield connection
 
     async def _changed(self, game: str) -> None:
-        """Have the change seen at once; without Redis the others find out within a second."""
-        self._games.forget(game)
-        try:
-            await self._line.send([publish(RulesChanged(game))])
-        except StoreUnavailable as error:
-            log.warning("a change of rules was not published: %s", error, extra={"game": game})
+        await announce(self._games, self._line, game)
 
 
-def leaderboard(row: Any) -> LeaderboardOut:
-    """Build the public form of a definition from its row."""
-    return LeaderboardOut(
-        leaderboard=row["leaderboard"],
-        title=row["title"],
-        operator=row["operator"],
-        order=row["sort_order"],
-        ties=row["ties"],
-        schedule=row["schedule"],
-        timezone=row["timezone"],
-        modes=None if row["modes"] is None else tuple(row["modes"]),
-        min_score=row["min_score"],
-        max_score=row["max_score"],
-        index_shards=row["index_shards"],
-        status=row["status"],
-    )
+async def _start(connection: Connection, row: Any, definition: tuple[Any, ...], *, carries: bool) -> None:
+    """Put a definition on its way as a board's next generation, instead of any other that is."""
+    board = row["leaderboard_id"]
+    await _cancel(connection, board)
+    await connection.fetchval(SQL["next_generation"], board)
+    await connection.execute(SQL["start_build"], board, *definition, carries)
 
 
-async def open_seasons(connection: Connection, row: Any, grace: timedelta) -> None:
-    """Give a scheduled board's generation the seasons its history was recorded in, under the gate.
+async def _cancel(connection: Connection, leaderboard_id: int) -> None:
+    generation = await connection.fetchval(SQL["delete_build"], leaderboard_id)
+    if generation is not None:
+        await connection.execute(SQL["discard_generation"], leaderboard_id, generation)
 
-    Raises:
-        LeaderboardError: `invalid_request`, there would be too many.
+
+def _same(columns: tuple[str, ...], row: Any, definition: tuple[Any, ...]) -> bool:
+    given = dict(zip(COLUMNS, definition, strict=True))
+    return all(row[column] == given[column] for column in columns)
+
+
+def _carries(before: Any, definition: tuple[Any, ...]) -> bool:
+    """Say whether results add the same to both; what retention took out of the history is then kept.
+
+    Bounds are not asked: what they would leave out of months that are gone cannot be told any more.
     """
-    if row["schedule"] is None:
-        return
-    days = [each["day"] for each in await connection.fetch(SQL["days_of_history"], row["game_id"])]
-    # A century of hours takes seconds to reckon: others go on meanwhile.
-    on = calendar(row["schedule"], row["timezone"]).on
-    seasons = await asyncio.to_thread(on, days, MAX_SEASONS)
-    if len(seasons) > MAX_SEASONS:
-        raise invalid("schedule", f"makes more than {MAX_SEASONS} seasons of the recorded history")
-    starts, ends = ([season[i] for season in seasons] for i in (0, 1))
-    await connection.execute(SQL["open_seasons_of_history"], row["leaderboard_id"], starts, ends, grace)
-
-
-async def _fold(connection: Connection, row: Any) -> None:
-    """Fold the whole history into a board's entries, under the gate."""
-    try:
-        await connection.execute(SQL["fold_entries"], row["leaderboard_id"])
-        beyond = await connection.fetchval(
-            SQL["fold_out_of_range"], row["leaderboard_id"], row["generation"], MAX_SCORE
-        )
-    except asyncpg.NumericValueOutOfRangeError:
-        beyond = 1
-    if beyond:
-        detail = f"the history holds totals past {MAX_SCORE} in magnitude for this definition"
-        raise LeaderboardError("score_total_out_of_range", detail)
-
-
-def _same_contributions(before: Any, after: Any) -> bool:
-    """Say whether results add the same to both; what retention took out of the history is then kept."""
-    same_choice = after["operator"] != "best" or after["sort_order"] == before["sort_order"]
-    same = ("operator", "modes", "schedule", "timezone")
-    return same_choice and all(after[column] == before[column] for column in same)
+    order = ("sort_order",) if before["operator"] == "best" else ()
+    return _same(("operator", "modes", "schedule", "timezone", *order), before, definition)
 
 
 def _definition(body: LeaderboardIn) -> tuple[Any, ...]:
@@ -248,7 +302,12 @@ def _definition(body: LeaderboardIn) -> tuple[Any, ...]:
     )
 
 
-def _check(body: LeaderboardIn) -> None:
+def check(body: LeaderboardIn) -> None:
+    """Check what a definition's type cannot say.
+
+    Raises:
+        LeaderboardError: `invalid_request`.
+    """
     if body.min_score > body.max_score:
         raise invalid("min_score", f"{body.min_score} must not be above max_score {body.max_score}")
     if body.index_shards > 1 and body.ties != "competition":

@@ -66,6 +66,7 @@ class Erasure:
                 await connection.execute(SQL["gate_exclusively"], game.game_id)
                 # A fold of old months into a base must have ended, or not have begun.
                 await connection.execute(SQL["lock_leaderboards"], game.game_id)
+                await connection.execute(SQL["lock_builds"], game.game_id)
                 nobody = await connection.fetchval(SQL["erase_user"], game.game_id, user_id)
                 if nobody is None:
                     raise _unknown(game, user_id)
@@ -75,7 +76,7 @@ class Erasure:
                 await connection.execute(SQL["lock_seasons_of_user"], game.game_id, user_id)
                 await connection.execute(SQL["unseal_seasons_of_user"], game.game_id, user_id)
                 rows = await connection.fetch(SQL["erase_entries"], game.game_id, user_id)
-                entries = by_key(current.boards.values(), rows)
+                entries = by_key(current.counting, rows)
                 await connection.execute(SQL["audit"], game.game_id, key_id, "erase", nobody, None)
                 await connection.execute(SQL["note_erasure"], game.game_id, user_id)
                 queued = [*orjson.loads(changes(list(entries))), [game.game_id, [user_id]]]

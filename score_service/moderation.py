@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 
-from score_service.committer import Committer, EntryKey, changes
+from score_service.committer import BEYOND, OUT_OF_RANGE, Committer, EntryKey, changes
 from score_service.history import History
 from score_service.index import Applier
 from score_service.store import MERGES, SQL, EntryRow, Transaction
 from shared.answers import BanOut, RecordedSession
 from shared.boards import Game
 from shared.errors import LeaderboardError, StoreUnavailable, not_found
-from shared.names import MAX_SCORE, clean, period_of
+from shared.names import MAX_SCORE, clean, microseconds, period_of
 from shared.postgres import Connection, Pool, slowly, translated
 from shared.ranking import Board
 
@@ -57,10 +58,12 @@ class Moderation:
             current = await transaction.game(game.game)
             assert current is not None, "a game is never deleted"
             counts = self._committer.closings.counts(
-                current.boards.values(), marked["mode"], marked["played_at"], marked["recorded_at"]
+                current.counting, marked["mode"], marked["played_at"], marked["recorded_at"]
             )
             rankings = {board: ranking.season for board, ranking in counts if ranking is not None}
             entries = await _refold(connection, rankings, users)
+            if current.builds:
+                await _refold_builds(connection, game, marked["played_at"], current.builds, users)
             outbox_id = await self._write_down(
                 connection, game, entries, key_id, "void", str(record.session_id), reason
             )
@@ -99,7 +102,7 @@ class Moderation:
             current = await Transaction(connection).game(game.game)
             assert current is not None, "a game is never deleted"
             rows = await connection.fetch(SQL["hide_entries"], game.game_id, user_id, banned)
-            entries = by_key(current.boards.values(), rows)
+            entries = by_key(current.counting, rows)
             action = "ban" if banned else "unban"
             outbox_id = await self._write_down(connection, game, entries, key_id, action, user_id, reason)
         await self._apply(entries, outbox_id)
@@ -146,7 +149,8 @@ async def _refold(
     rows: list[Any] = []
     for board in ordered:
         try:
-            found = await connection.fetch(SQL["refold_entries"], board.leaderboard_id, users, seasons[board])
+            key = (board.leaderboard_id, board.generation, users, seasons[board])
+            found = await connection.fetch(SQL["refold_entries"], *key)
         except asyncpg.NumericValueOutOfRangeError as error:
             raise _out_of_range(board) from error
         if any(abs(row["sort_key"]) > MAX_SCORE for row in found):
@@ -157,11 +161,36 @@ async def _refold(
     return by_key(ordered, rows)
 
 
+async def _refold_builds(
+    connection: Connection, game: Game, played_at: datetime, builds: Sequence[Board], users: list[str]
+) -> None:
+    """Do the same to generations being built, where users have entries there; one that cannot be fails."""
+    # A chunk that has read the session as it was must be through: its entries are there to be found.
+    await connection.execute(SQL["lock_builds"], game.game_id)
+    for board in sorted(builds, key=lambda board: (_LOCK_ORDER[board.operator], board.leaderboard_id)):
+        season = board.season_at(microseconds(played_at) // 1_000_000)
+        key = (board.leaderboard_id, board.generation, users, season.starts)
+        await connection.execute(SQL["lock_entries"], *key)
+        try:
+            async with connection.transaction():
+                rows = await connection.fetch(SQL["refold_entries"], *key)
+            beyond = any(abs(row["sort_key"]) > MAX_SCORE for row in rows)
+        except asyncpg.NumericValueOutOfRangeError:
+            beyond = True
+        if beyond:
+            failed = [(board.leaderboard_id, board.generation)]
+            await Transaction(connection).fail_builds(failed, OUT_OF_RANGE, BEYOND)
+
+
 def by_key(boards: Iterable[Board], rows: Sequence[Any]) -> dict[EntryKey, EntryRow]:
-    """Return changed entries by ranking and user, in the order of every batch."""
-    known = {board.leaderboard_id: board for board in boards}
+    """Return changed entries by ranking and user, in the order of every batch; only of these generations."""
+    known = {(board.leaderboard_id, board.generation): board for board in boards}
     entries = [EntryRow(*row) for row in rows]
-    keyed = {(known[e.leaderboard_id].ranking(e.season), e.user_id): e for e in entries}
+    keyed = {
+        (known[e.leaderboard_id, e.generation].ranking(e.season), e.user_id): e
+        for e in entries
+        if (e.leaderboard_id, e.generation) in known
+    }
     return dict(sorted(keyed.items(), key=lambda item: (item[0][0].name, item[0][1])))
 
 

@@ -1,5 +1,52 @@
 -- The schema as it stands, written by `make schema` from the migrations. Do not edit.
 
+CREATE TABLE leaderboards (
+    leaderboard_id integer NOT NULL,
+    game_id integer NOT NULL,
+    leaderboard text NOT NULL COLLATE pg_catalog."C",
+    generation integer DEFAULT 1 NOT NULL,
+    title text,
+    operator text NOT NULL,
+    sort_order text NOT NULL,
+    ties text NOT NULL,
+    schedule text,
+    timezone text DEFAULT 'UTC'::text NOT NULL,
+    modes text[],
+    min_score bigint NOT NULL,
+    max_score bigint NOT NULL,
+    status text NOT NULL,
+    base_until date DEFAULT '-infinity'::date NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    index_shards integer DEFAULT 1 NOT NULL,
+    index_layout integer DEFAULT 0 NOT NULL,
+    last_generation integer DEFAULT 1 NOT NULL,
+    CONSTRAINT leaderboards_check CHECK ((max_score >= min_score)),
+    CONSTRAINT leaderboards_index_shards_check CHECK (((index_shards >= 1) AND (index_shards <= 64))),
+    CONSTRAINT leaderboards_index_shards_ties CHECK (((index_shards = 1) OR (ties = 'competition'::text))),
+    CONSTRAINT leaderboards_operator_check CHECK ((operator = ANY (ARRAY['sum'::text, 'best'::text, 'latest'::text, 'count'::text]))),
+    CONSTRAINT leaderboards_sort_order_check CHECK ((sort_order = ANY (ARRAY['desc'::text, 'asc'::text]))),
+    CONSTRAINT leaderboards_status_check CHECK ((status = ANY (ARRAY['building'::text, 'ready'::text]))),
+    CONSTRAINT leaderboards_ties_check CHECK ((ties = ANY (ARRAY['competition'::text, 'dense'::text, 'first'::text])))
+);
+
+COMMENT ON COLUMN leaderboards.base_until IS 'closed periods before this month are folded into entry_base';
+
+COMMENT ON COLUMN leaderboards.index_shards IS 'users hash to shards, each an index of its own';
+
+COMMENT ON COLUMN leaderboards.index_layout IS 'how often index_shards was changed: part of the index''s keys, so that no copy from before is found again';
+
+COMMENT ON COLUMN leaderboards.last_generation IS 'the highest number a generation of this board was given';
+
+CREATE FUNCTION definition(of_board integer, of_generation integer) RETURNS SETOF leaderboards
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT leaderboard_id, game_id, leaderboard, generation, title, operator, sort_order, ties, schedule,
+           timezone, modes, min_score, max_score, status, base_until, created_at, index_shards, index_layout,
+           last_generation
+      FROM generations
+     WHERE leaderboard_id = of_board AND generation = of_generation
+$$;
+
 CREATE FUNCTION detach_periods(until date) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'public', 'pg_temp'
@@ -10,7 +57,7 @@ DECLARE
     detached integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(1, g.game_id) FROM (SELECT game_id FROM games ORDER BY game_id) AS g;
-    IF EXISTS (SELECT FROM leaderboards AS l WHERE l.base_until < until)
+    IF EXISTS (SELECT FROM generations AS g WHERE g.base_until < until)
        OR (SELECT closed_until FROM history) < until THEN
         RETURN 0;
     END IF;
@@ -92,41 +139,7 @@ BEGIN
 END
 $$;
 
-CREATE TABLE leaderboards (
-    leaderboard_id integer NOT NULL,
-    game_id integer NOT NULL,
-    leaderboard text NOT NULL COLLATE pg_catalog."C",
-    generation integer DEFAULT 1 NOT NULL,
-    title text,
-    operator text NOT NULL,
-    sort_order text NOT NULL,
-    ties text NOT NULL,
-    schedule text,
-    timezone text DEFAULT 'UTC'::text NOT NULL,
-    modes text[],
-    min_score bigint NOT NULL,
-    max_score bigint NOT NULL,
-    status text NOT NULL,
-    base_until date DEFAULT '-infinity'::date NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    index_shards integer DEFAULT 1 NOT NULL,
-    index_layout integer DEFAULT 0 NOT NULL,
-    CONSTRAINT leaderboards_check CHECK ((max_score >= min_score)),
-    CONSTRAINT leaderboards_index_shards_check CHECK (((index_shards >= 1) AND (index_shards <= 64))),
-    CONSTRAINT leaderboards_index_shards_ties CHECK (((index_shards = 1) OR (ties = 'competition'::text))),
-    CONSTRAINT leaderboards_operator_check CHECK ((operator = ANY (ARRAY['sum'::text, 'best'::text, 'latest'::text, 'count'::text]))),
-    CONSTRAINT leaderboards_sort_order_check CHECK ((sort_order = ANY (ARRAY['desc'::text, 'asc'::text]))),
-    CONSTRAINT leaderboards_status_check CHECK ((status = ANY (ARRAY['building'::text, 'ready'::text]))),
-    CONSTRAINT leaderboards_ties_check CHECK ((ties = ANY (ARRAY['competition'::text, 'dense'::text, 'first'::text])))
-);
-
-COMMENT ON COLUMN leaderboards.base_until IS 'closed periods before this month are folded into entry_base';
-
-COMMENT ON COLUMN leaderboards.index_shards IS 'users hash to shards, each an index of its own';
-
-COMMENT ON COLUMN leaderboards.index_layout IS 'how often index_shards was changed: part of the index''s keys, so that no copy from before is found again';
-
-CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity'::date, users text[] DEFAULT NULL::text[], only_season bigint DEFAULT NULL::bigint) RETURNS TABLE(season bigint, user_id text, score bigint, reached_at bigint, session_id uuid)
+CREATE FUNCTION fold(board leaderboards, until date DEFAULT 'infinity'::date, users text[] DEFAULT NULL::text[], only_season bigint DEFAULT NULL::bigint, after text DEFAULT NULL::text, upto text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, before timestamp with time zone DEFAULT NULL::timestamp with time zone) RETURNS TABLE(season bigint, user_id text, score bigint, reached_at bigint, session_id uuid)
     LANGUAGE plpgsql STABLE
     SET search_path TO 'public', 'pg_temp'
     AS $_$
@@ -143,19 +156,23 @@ BEGIN
                AND b.generation = $1.generation
                AND ($4 IS NULL OR b.season = $4)
         ), contributions AS (
-            SELECT CASE WHEN $1.schedule IS NULL THEN 0
+            SELECT CASE WHEN $1.schedule IS NULL THEN coalesce($4, 0)
                         ELSE bounds.keys[width_bucket(s.played_at, bounds.starts)] END AS season,
                    r.user_id,
                    CASE WHEN $1.operator = 'count' THEN 1 ELSE r.score END AS score,
                    (CASE WHEN $1.operator = 'sum' AND r.score = 0 THEN -1 ELSE 1 END
                     * extract(epoch FROM r.played_at) * 1000000)::bigint AS reached_at,
                    CASE WHEN $1.operator = 'latest' THEN r.session_id END AS session_id
-              FROM history AS h
+              FROM session_results AS r
+              JOIN game_sessions AS s USING (game_id, period, session_id)
              CROSS JOIN bounds
-             CROSS JOIN game_sessions AS s
-              JOIN session_results AS r USING (game_id, period, session_id)
+             CROSS JOIN history AS h
              WHERE r.game_id = $1.game_id
                AND ($3 IS NULL OR r.user_id = ANY ($3))
+               AND ($5 IS NULL OR r.user_id > $5)
+               AND ($6 IS NULL OR r.user_id <= $6)
+               AND ($7 IS NULL OR r.played_at >= $7)
+               AND ($8 IS NULL OR r.played_at < $8)
                AND ($4 IS NULL OR $1.schedule IS NULL OR r.played_at >= to_timestamp($4))
                AND s.voided_at IS NULL
                AND ($1.modes IS NULL OR s.mode = ANY ($1.modes))
@@ -171,6 +188,8 @@ BEGIN
              WHERE b.leaderboard_id = $1.leaderboard_id
                AND b.generation = $1.generation
                AND ($3 IS NULL OR b.user_id = ANY ($3))
+               AND ($5 IS NULL OR b.user_id > $5)
+               AND ($6 IS NULL OR b.user_id <= $6)
                AND ($4 IS NULL OR b.season = $4)
         )
         SELECT c.season, c.user_id, sum(c.score)::bigint, max(c.reached_at), NULL::uuid
@@ -186,9 +205,24 @@ BEGIN
                         WHEN $1.sort_order = 'desc' THEN -c.score ELSE c.score END,
                    CASE WHEN $1.operator = 'latest' THEN -c.reached_at ELSE c.reached_at END,
                    c.session_id DESC)
-    $fold$ USING board, until, users, only_season;
+    $fold$ USING board, until, users, only_season, after, upto, since, before;
 END
 $_$;
+
+CREATE FUNCTION fold_by_key(board leaderboards, users text[] DEFAULT NULL::text[], only_season bigint DEFAULT NULL::bigint, after text DEFAULT NULL::text, upto text DEFAULT NULL::text) RETURNS TABLE(season bigint, user_id text, score bigint, reached_at bigint, session_id uuid)
+    LANGUAGE plpgsql STABLE
+    SET search_path TO 'public', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    SET join_collapse_limit TO '1'
+    SET max_parallel_workers_per_gather TO '0'
+    SET work_mem TO '64MB'
+    AS $$
+BEGIN
+    RETURN QUERY SELECT * FROM fold(board, 'infinity', users, only_season, after, upto);
+END
+$$;
 
 CREATE FUNCTION make_periods(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -274,6 +308,41 @@ ALTER TABLE audit_log ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE builds (
+    leaderboard_id integer NOT NULL,
+    game_id integer NOT NULL,
+    leaderboard text NOT NULL COLLATE pg_catalog."C",
+    generation integer NOT NULL,
+    title text,
+    operator text NOT NULL,
+    sort_order text NOT NULL,
+    ties text NOT NULL,
+    schedule text,
+    timezone text NOT NULL,
+    modes text[],
+    min_score bigint NOT NULL,
+    max_score bigint NOT NULL,
+    index_shards integer NOT NULL,
+    base_until date DEFAULT '-infinity'::date NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    carries boolean NOT NULL,
+    users_total bigint,
+    users_done bigint DEFAULT 0 NOT NULL,
+    user_id text DEFAULT ''::text NOT NULL COLLATE pg_catalog."C",
+    failure_code text,
+    failure text,
+    cleared boolean DEFAULT false NOT NULL,
+    CONSTRAINT builds_check CHECK (((failure_code IS NULL) = (failure IS NULL)))
+);
+
+COMMENT ON COLUMN builds.carries IS 'results add the same as before: base and seasons of the present generation are taken over';
+
+COMMENT ON COLUMN builds.users_total IS 'null until base and seasons are there';
+
+COMMENT ON COLUMN builds.user_id IS 'users up to this one are folded';
+
+COMMENT ON COLUMN builds.cleared IS 'it failed, and its entries are on their way out';
 
 CREATE TABLE discarded (
     leaderboard_id integer NOT NULL,
@@ -408,6 +477,53 @@ ALTER TABLE games ALTER COLUMN game_id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE VIEW generations AS
+ SELECT leaderboards.leaderboard_id,
+    leaderboards.game_id,
+    leaderboards.leaderboard,
+    leaderboards.generation,
+    leaderboards.title,
+    leaderboards.operator,
+    leaderboards.sort_order,
+    leaderboards.ties,
+    leaderboards.schedule,
+    leaderboards.timezone,
+    leaderboards.modes,
+    leaderboards.min_score,
+    leaderboards.max_score,
+    leaderboards.status,
+    leaderboards.base_until,
+    leaderboards.created_at,
+    leaderboards.index_shards,
+    leaderboards.index_layout,
+    leaderboards.last_generation,
+    false AS building
+   FROM leaderboards
+  WHERE (leaderboards.status = 'ready'::text)
+UNION ALL
+ SELECT builds.leaderboard_id,
+    builds.game_id,
+    builds.leaderboard,
+    builds.generation,
+    builds.title,
+    builds.operator,
+    builds.sort_order,
+    builds.ties,
+    builds.schedule,
+    builds.timezone,
+    builds.modes,
+    builds.min_score,
+    builds.max_score,
+    'building'::text AS status,
+    builds.base_until,
+    builds.started_at AS created_at,
+    builds.index_shards,
+    0 AS index_layout,
+    builds.generation AS last_generation,
+    true AS building
+   FROM builds
+  WHERE (builds.failure_code IS NULL);
+
 CREATE TABLE history (
     only_row boolean DEFAULT true NOT NULL,
     first_period date NOT NULL,
@@ -524,6 +640,9 @@ ALTER TABLE ONLY announcements
 ALTER TABLE ONLY audit_log
     ADD CONSTRAINT audit_log_pkey PRIMARY KEY (audit_id);
 
+ALTER TABLE ONLY builds
+    ADD CONSTRAINT builds_pkey PRIMARY KEY (leaderboard_id);
+
 ALTER TABLE ONLY discarded
     ADD CONSTRAINT discarded_pkey PRIMARY KEY (leaderboard_id, generation);
 
@@ -612,6 +731,9 @@ ALTER TABLE ONLY leaderboards
 ALTER TABLE ONLY webhooks
     ADD CONSTRAINT webhooks_leaderboard_id_fkey FOREIGN KEY (leaderboard_id) REFERENCES leaderboards(leaderboard_id) ON DELETE CASCADE;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE leaderboards TO leaderboard_score;
+GRANT SELECT ON TABLE leaderboards TO leaderboard_rank;
+
 REVOKE ALL ON FUNCTION detach_periods(until date) FROM PUBLIC;
 GRANT ALL ON FUNCTION detach_periods(until date) TO leaderboard_score;
 
@@ -621,15 +743,15 @@ GRANT ALL ON FUNCTION enter_gate(game_ids integer[]) TO leaderboard_score;
 REVOKE ALL ON FUNCTION erase_user(of_game integer, of_user text) FROM PUBLIC;
 GRANT ALL ON FUNCTION erase_user(of_game integer, of_user text) TO leaderboard_score;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE leaderboards TO leaderboard_score;
-GRANT SELECT ON TABLE leaderboards TO leaderboard_rank;
-
 REVOKE ALL ON FUNCTION make_periods(months_ahead integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION make_periods(months_ahead integer) TO leaderboard_score;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE announcements TO leaderboard_score;
 
 GRANT SELECT,INSERT ON TABLE audit_log TO leaderboard_score;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE builds TO leaderboard_score;
+GRANT SELECT ON TABLE builds TO leaderboard_rank;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE discarded TO leaderboard_score;
 
@@ -652,6 +774,8 @@ GRANT SELECT ON TABLE game_sessions TO leaderboard_rank;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE games TO leaderboard_score;
 GRANT SELECT ON TABLE games TO leaderboard_rank;
+
+GRANT SELECT ON TABLE generations TO leaderboard_score;
 
 GRANT SELECT,UPDATE ON TABLE history TO leaderboard_score;
 

@@ -91,9 +91,7 @@ class Sessions:
         rules.check_session(session)
         session_id = session.session_id or uuid7()
         now = datetime.now(UTC)
-        counts = self._committer.closings.counts(
-            game.boards.values(), session.mode, session.played_at or now, now
-        )
+        counts = self._committer.closings.counts(game.counting, session.mode, session.played_at or now, now)
         rankings = [ranking for _, ranking in counts if ranking is not None]
         if self._applier.any_cold(rankings):
             async with asyncio.timeout_at(deadline):
@@ -166,7 +164,7 @@ class Sessions:
             if not outcome.voided:
                 game = await self._games.get(submission.game.game)
                 outcome.counts = self._committer.closings.counts(
-                    game.boards.values(), submission.session.mode, outcome.played_at, outcome.recorded_at
+                    game.counting, submission.session.mode, outcome.played_at, outcome.recorded_at
                 )
                 for _, ranking in outcome.counts:
                     if ranking is not None:

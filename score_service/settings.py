@@ -63,6 +63,9 @@ class Settings(Struct, frozen=True):
     index_idle_seconds: Annotated[
         int, Meta(ge=60, le=31_536_000, description="an index not used for this long expires")
     ] = 86_400
+    build_patience_ms: Annotated[
+        int, Meta(ge=0, le=5000, description="how long defining a board waits for it to be built")
+    ] = 1000
     season_grace_seconds: Annotated[
         int,
         Meta(ge=0, le=2_592_000, description="how long after a season's end late results still count in it"),

@@ -75,6 +75,7 @@ class EntryRow(NamedTuple):
     """An entry as a merge left it."""
 
     leaderboard_id: int
+    generation: int
     user_id: str
     season: int
     sort_key: int
@@ -164,6 +165,10 @@ class Transaction:
         """Merge contributions into entries by one of `MERGES`; return the entries as they are now."""
         rows = await self._connection.fetch(SQL[MERGES[operator]], *_fold_columns(folds))
         return [EntryRow(*row) for row in rows]
+
+    async def fail_builds(self, generations: Sequence[tuple[int, int]], code: str, detail: str) -> None:
+        """Note that definitions on their way, by (leaderboard_id, generation), cannot be."""
+        await self._connection.execute(SQL["fail_builds"], *columns(generations, 2), code, detail)
 
 
 def _fold_columns(folds: Sequence[Fold]) -> list[Sequence[Any] | None]:

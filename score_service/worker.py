@@ -124,18 +124,19 @@ class Housekeeping:
                     await connection.execute(SQL["gate_all_exclusively"])
                     await connection.execute(SQL["close_periods"], until)
                 log.info("sessions before %s are closed", until)
-            for board in await self._pool.fetch(SQL["boards_to_base"], until):
-                await self._fold_base(board["leaderboard_id"], until)
+            for row in await self._pool.fetch(SQL["generations_to_base"], until):
+                await self._fold_base(row["leaderboard_id"], row["generation"], until)
             async with slowly(self._pool) as connection:
                 detached = await connection.fetchval(SQL["detach_periods"], until)
         if detached:
             log.info("detached %d partitions before %s", detached, until)
 
-    async def _fold_base(self, leaderboard_id: int, until: date) -> None:
+    async def _fold_base(self, leaderboard_id: int, generation: int, until: date) -> None:
         async with slowly(self._pool) as connection, connection.transaction():
             await connection.execute(SQL["lock_leaderboard"], leaderboard_id)
-            await connection.execute(SQL["fold_base"], leaderboard_id, until)
-            await connection.execute(SQL["set_base_until"], leaderboard_id, until)
+            await connection.execute(SQL["lock_build"], leaderboard_id)
+            await connection.execute(SQL["fold_base"], leaderboard_id, generation, until)
+            await connection.execute(SQL["set_base_until"], leaderboard_id, generation, until)
 
     async def make_periods(self) -> None:
         """Make the history's partitions well before their months begin."""

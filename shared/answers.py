@@ -21,7 +21,7 @@ Digests = Annotated[Raw, Meta(extra_json_schema={"type": "array"})] | UnsetType
 Cursor = Annotated[str, Meta(description="for the next page; null: there is none")] | None
 
 
-class LeaderboardDetails(LeaderboardOut, frozen=True):
+class LeaderboardDetails(LeaderboardOut, frozen=True, kw_only=True):
     """A leaderboard's definition, its current season and how many are ranked there.
 
     `total` is null while the leaderboard is being built.

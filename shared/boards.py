@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from msgspec import UNSET
+
 from shared.errors import StoreUnavailable, not_found
+from shared.messages import LeaderboardIn, LeaderboardOut
 from shared.names import clean, is_slug
 from shared.postgres import Pool, translated
 from shared.queries import load as load_queries
-from shared.ranking import Board
+from shared.ranking import Board, Build
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +46,17 @@ class Game:
     archived: bool
     rules_version: int
     boards: dict[str, Board]
+
+    @cached_property
+    def counting(self) -> tuple[Board, ...]:
+        """Those whose definition is in force: not the ones that were never built."""
+        return tuple(board for board in self.boards.values() if board.status == "ready")
+
+    @cached_property
+    def builds(self) -> tuple[Board, ...]:
+        """The definitions on their way: what is recorded feeds them too."""
+        builds = (board.build for board in self.boards.values())
+        return tuple(each.board for each in builds if each is not None and each.failure is None)
 
     def board(self, leaderboard: str) -> Board:
         """Return one leaderboard.
@@ -156,11 +171,13 @@ def game_from_rows(rows: list[Any]) -> Game | None:
         title=first["game_title"],
         archived=first["archived_at"] is not None,
         rules_version=first["rules_version"],
-        boards={row["leaderboard"]: board_from_row(row) for row in rows if row["leaderboard_id"] is not None},
+        boards={
+            row["leaderboard"]: board_with_build(row) for row in rows if row["leaderboard_id"] is not None
+        },
     )
 
 
-def board_from_row(row: Any) -> Board:
+def board_from_row(row: Any, build: Build | None = None) -> Board:
     """Build a leaderboard from a row that holds its columns."""
     return Board(
         leaderboard_id=row["leaderboard_id"],
@@ -179,4 +196,75 @@ def board_from_row(row: Any) -> Board:
         status=row["status"],
         index_shards=row["index_shards"],
         index_layout=row["index_layout"],
+        build=build,
+    )
+
+
+NEXT = (
+    "generation",
+    "title",
+    "operator",
+    "sort_order",
+    "ties",
+    "schedule",
+    "timezone",
+    "modes",
+    "min_score",
+    "max_score",
+    "index_shards",
+)
+"""What a definition on its way has of its own."""
+
+
+def board_with_build(row: Any) -> Board:
+    """Build a leaderboard from a row that also holds the columns of what is on its way to it."""
+    if row["next_generation"] is None:
+        return board_from_row(row)
+    columns = {**dict(row), **{name: row[f"next_{name}"] for name in NEXT}, "status": "building"}
+    build = Build(
+        board_from_row(columns), row["users_done"], row["users_total"], row["failure_code"], row["failure"]
+    )
+    return board_from_row(row, build)
+
+
+def outline(board: Board) -> LeaderboardOut:
+    """Tell a leaderboard's definition, and what is on its way to it."""
+    build = board.build
+    failed = build is not None and build.failure is not None
+    status: Any = "building" if build is not None else board.status
+    if failed:
+        status = "ready" if board.status == "ready" else "failed"
+    own = definition_of(board)
+    return LeaderboardOut(
+        leaderboard=board.leaderboard,
+        title=own.title,
+        operator=own.operator,
+        order=own.order,
+        ties=own.ties,
+        schedule=own.schedule,
+        timezone=own.timezone,
+        modes=own.modes,
+        min_score=own.min_score,
+        max_score=own.max_score,
+        index_shards=own.index_shards,
+        status=status,
+        progress=UNSET if build is None or failed else build.progress,
+        next=UNSET if build is None or board.status != "ready" else definition_of(build.board),
+        failure=UNSET if build is None or build.failure is None else build.failure,
+    )
+
+
+def definition_of(board: Board) -> LeaderboardIn:
+    """Return a leaderboard's definition as it would be put."""
+    return LeaderboardIn(
+        title=board.title,
+        operator=board.operator,
+        order=board.order,
+        ties=board.ties,
+        schedule=board.schedule,
+        timezone=board.timezone,
+        modes=None if board.modes is None else tuple(sorted(board.modes)),
+        min_score=board.min_score,
+        max_score=board.max_score,
+        index_shards=board.index_shards,
     )

@@ -117,7 +117,11 @@ class GameOut(Struct, frozen=True):
 
 
 class LeaderboardOut(Struct, frozen=True):
-    """A leaderboard's definition as it stands."""
+    """A leaderboard's definition in force.
+
+    While another one is folded from the history, the status is `building`, `progress` says how far that is
+    (0 to 1), and `next` what will be in force then. `failure` says why the last one could not be built.
+    """
 
     leaderboard: Slug
     title: str | None
@@ -130,7 +134,10 @@ class LeaderboardOut(Struct, frozen=True):
     min_score: int
     max_score: int
     index_shards: int
-    status: Literal["building", "ready"]
+    status: Literal["building", "ready", "failed"]
+    progress: float | UnsetType = UNSET
+    next: LeaderboardIn | UnsetType = UNSET
+    failure: str | UnsetType = UNSET
 
 
 class LeaderboardDefined(LeaderboardOut, frozen=True, kw_only=True):

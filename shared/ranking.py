@@ -39,11 +39,18 @@ class Board:
     status: str
     index_shards: int = 1
     index_layout: int = 0
+    build: Build | None = field(default=None, compare=False)
+    """What is on its way to take this definition's place."""
+
     _rankings: dict[int, Ranking] = field(default_factory=dict, compare=False, repr=False)
 
     def counts(self, mode: str | None) -> bool:
         """Say whether a session of `mode` counts here."""
         return self.modes is None or mode in self.modes
+
+    def takes(self, score: int) -> bool:
+        """Say whether a score is within the bounds."""
+        return self.min_score <= score <= self.max_score
 
     @cached_property
     def calendar(self) -> Calendar | None:
@@ -74,6 +81,23 @@ class Board:
             shards=self.index_shards,
             layout=self.index_layout,
         )
+
+
+class Build(NamedTuple):
+    """A definition on its way: a generation that is being folded from the history, or that cannot be."""
+
+    board: Board
+    users_done: int
+    users_total: int | None
+    failure_code: str | None
+    failure: str | None
+
+    @property
+    def progress(self) -> float:
+        """How much of it is done, from 0 to 1."""
+        if self.users_total is None:
+            return 0.0
+        return round(min(1.0, self.users_done / self.users_total), 4) if self.users_total else 1.0
 
 
 @dataclass(frozen=True)
@@ -134,6 +158,11 @@ class Ranking:
         for user_id in user_ids:
             found.setdefault(self.part_of(user_id), []).append(user_id)
         return found
+
+    @cached_property
+    def generation_key(self) -> tuple[int, int]:
+        """Its leaderboard and generation."""
+        return self.leaderboard_id, self.generation
 
     @cached_property
     def keys(self) -> tuple[str, str, str, str]:

@@ -14,7 +14,7 @@ ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
        version = nextval('entry_version'),
        hidden = EXCLUDED.hidden,
        deleted_at = NULL
-RETURNING leaderboard_id, user_id, season, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new;
+RETURNING leaderboard_id, generation, user_id, season, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new;
 
 -- name: merge_latest
 -- The same for operator latest: the result with the greatest (played_at, session_id) stays.
@@ -32,4 +32,4 @@ ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
        version = nextval('entry_version'),
        hidden = EXCLUDED.hidden,
        deleted_at = NULL
-RETURNING leaderboard_id, user_id, season, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new;
+RETURNING leaderboard_id, generation, user_id, season, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new;

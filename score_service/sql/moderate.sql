@@ -20,19 +20,16 @@ SELECT count(*)
            FOR UPDATE) AS locked;
 
 -- name: refold_entries
--- Put some users' entries of one board (of one season, or of all) at what the history says; where it says
--- nothing, a tombstone.
-WITH folded AS (
-    SELECT f.*
-      FROM leaderboards AS l CROSS JOIN LATERAL fold(l, 'infinity', $2::text[], $3::bigint) AS f
-     WHERE l.leaderboard_id = $1
+-- Put some users' entries of one generation of a board (of one season, or of all) at what the history says;
+-- where it says nothing, a tombstone.
+WITH folded AS MATERIALIZED (
+    SELECT f.* FROM definition($1, $2) AS l CROSS JOIN LATERAL fold_by_key(l, $3::text[], $4::bigint) AS f
 ), wanted AS (
     SELECT e.season, e.user_id AS who, f.user_id, f.score, f.reached_at, f.session_id
-      FROM leaderboards AS l
-      JOIN entries AS e USING (leaderboard_id, generation)
+      FROM entries AS e
       LEFT JOIN folded AS f ON f.season = e.season AND f.user_id = e.user_id
-     WHERE l.leaderboard_id = $1 AND e.user_id = ANY ($2::text[]) AND ($3 IS NULL OR e.season = $3)
-       AND e.deleted_at IS NULL
+     WHERE e.leaderboard_id = $1 AND e.generation = $2
+       AND e.user_id = ANY ($3::text[]) AND ($4 IS NULL OR e.season = $4) AND e.deleted_at IS NULL
 )
 UPDATE entries AS e
    SET score = coalesce(f.score, 0),
@@ -42,11 +39,10 @@ UPDATE entries AS e
        session_id = f.session_id,
        version = nextval('entry_version'),
        deleted_at = CASE WHEN f.user_id IS NULL THEN now() END
-  FROM leaderboards AS l, wanted AS f
- WHERE l.leaderboard_id = $1
-   AND e.leaderboard_id = l.leaderboard_id AND e.generation = l.generation
+  FROM definition($1, $2) AS l, wanted AS f
+ WHERE e.leaderboard_id = l.leaderboard_id AND e.generation = l.generation
    AND e.season = f.season AND e.user_id = f.who AND e.deleted_at IS NULL
-RETURNING e.leaderboard_id, e.user_id, e.season, e.sort_key, e.tiebreak, e.version,
+RETURNING e.leaderboard_id, e.generation, e.user_id, e.season, e.sort_key, e.tiebreak, e.version,
           e.hidden OR e.deleted_at IS NOT NULL AS hidden, false AS is_new;
 
 -- name: ban_user
@@ -70,14 +66,14 @@ UPDATE games
  WHERE game_id = $1;
 
 -- name: hide_entries
--- Hide, or show, all of a user's entries of a game.
+-- Hide, or show, all of a user's entries of a game, in what is being built too.
 UPDATE entries AS e
    SET hidden = $3, version = nextval('entry_version')
-  FROM leaderboards AS l
- WHERE l.game_id = $1
-   AND e.leaderboard_id = l.leaderboard_id AND e.generation = l.generation
+  FROM generations AS g
+ WHERE g.game_id = $1
+   AND e.leaderboard_id = g.leaderboard_id AND e.generation = g.generation
    AND e.user_id = $2 AND e.hidden <> $3
-RETURNING e.leaderboard_id, e.user_id, e.season, e.sort_key, e.tiebreak, e.version,
+RETURNING e.leaderboard_id, e.generation, e.user_id, e.season, e.sort_key, e.tiebreak, e.version,
           e.hidden OR e.deleted_at IS NOT NULL AS hidden, false AS is_new;
 
 -- name: erase_user
@@ -91,7 +87,7 @@ SELECT leaderboard_id FROM leaderboards WHERE game_id = $1 ORDER BY leaderboard_
 -- name: erase_entries
 -- Leave tombstones of all a user's entries of a game; base and snapshots need none.
 WITH generations AS (
-    SELECT leaderboard_id, generate_series(1, generation + 1) AS generation, generation AS present
+    SELECT leaderboard_id, generate_series(1, greatest(generation, last_generation)) AS generation, generation AS present
       FROM leaderboards
      WHERE game_id = $1
 ), base AS (
@@ -108,9 +104,9 @@ WITH generations AS (
            deleted_at = now(), version = nextval('entry_version')
       FROM generations AS g
      WHERE e.leaderboard_id = g.leaderboard_id AND e.generation = g.generation AND e.user_id = $2
-    RETURNING e.leaderboard_id, e.user_id, e.season, e.sort_key, e.tiebreak, e.version, g.generation = g.present AS shown
+    RETURNING e.leaderboard_id, e.generation, e.user_id, e.season, e.sort_key, e.tiebreak, e.version, g.generation = g.present AS shown
 )
-SELECT leaderboard_id, user_id, season, sort_key, tiebreak, version, true AS hidden, false AS is_new
+SELECT leaderboard_id, generation, user_id, season, sort_key, tiebreak, version, true AS hidden, false AS is_new
   FROM tombstones
  WHERE shown;
 
@@ -128,7 +124,7 @@ SELECT erasure_id, game_id, user_id, erased_at
 -- name: delete_erased
 -- Delete an erased user's tombstones and what a snapshot under way then wrote; note where they were.
 WITH generations AS (
-    SELECT leaderboard_id, generate_series(1, generation + 1) AS generation
+    SELECT leaderboard_id, generate_series(1, greatest(generation, last_generation)) AS generation
       FROM leaderboards
      WHERE game_id = $2
 ), snapshot AS (

@@ -75,7 +75,7 @@ WITH merged AS (
            version = nextval('entry_version'),
            hidden = EXCLUDED.hidden,
            deleted_at = NULL
-    RETURNING leaderboard_id, user_id, season, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new
+    RETURNING leaderboard_id, generation, user_id, season, sort_key, tiebreak, version, hidden, xmax = 0 AS is_new
 ), known AS (
     INSERT INTO users (game_id, user_id)
     SELECT * FROM unnest($12::int[], $13::text[])
@@ -90,7 +90,7 @@ WITH merged AS (
 ), queued AS (
     INSERT INTO outbox (changes) VALUES ($22::jsonb) RETURNING outbox_id
 )
-SELECT outbox_id, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::boolean, NULL::boolean
+SELECT outbox_id, NULL::int, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, NULL::boolean, NULL::boolean
   FROM queued
 UNION ALL
 SELECT * FROM merged;

@@ -10,26 +10,36 @@ SELECT count(pg_advisory_xact_lock(1, game_id)) FROM (SELECT game_id FROM games 
 -- From now on sessions of months before the given one are neither accepted nor voidable.
 UPDATE history SET closed_until = greatest(closed_until, $1);
 
--- name: boards_to_base
--- Boards whose base does not hold the closed months yet.
-SELECT leaderboard_id FROM leaderboards WHERE base_until < $1 ORDER BY leaderboard_id;
+-- name: generations_to_base
+-- Generations whose base does not hold the closed months yet; one being built has to have its own first.
+SELECT g.leaderboard_id, g.generation
+  FROM generations AS g
+  LEFT JOIN builds AS b USING (leaderboard_id, generation)
+ WHERE g.base_until < $1 AND (NOT g.building OR b.users_total IS NOT NULL)
+ ORDER BY g.leaderboard_id, g.generation;
 
 -- name: lock_leaderboard
 -- Keep a board's definition as it is for this transaction.
 SELECT leaderboard_id FROM leaderboards WHERE leaderboard_id = $1 FOR UPDATE;
 
+-- name: lock_build
+-- Keep a definition on its way where it is for this transaction.
+SELECT leaderboard_id FROM builds WHERE leaderboard_id = $1 FOR UPDATE;
+
 -- name: fold_base
--- Fold a board's base and the months closed since into its base.
+-- Fold a generation's base and the months closed since into its base.
 INSERT INTO entry_base (leaderboard_id, generation, season, user_id, score, reached_at, session_id)
 SELECT l.leaderboard_id, l.generation, f.season, f.user_id, f.score, f.reached_at, f.session_id
-  FROM leaderboards AS l CROSS JOIN LATERAL fold(l, $2) AS f
- WHERE l.leaderboard_id = $1
+  FROM definition($1, $2) AS l CROSS JOIN LATERAL fold(l, $3) AS f
 ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
    SET score = EXCLUDED.score, reached_at = EXCLUDED.reached_at, session_id = EXCLUDED.session_id;
 
 -- name: set_base_until
--- A board's base holds the months before the given one.
-UPDATE leaderboards SET base_until = $2 WHERE leaderboard_id = $1;
+-- A generation's base holds the months before the given one.
+WITH present AS (
+    UPDATE leaderboards SET base_until = $3 WHERE leaderboard_id = $1 AND generation = $2
+)
+UPDATE builds SET base_until = $3 WHERE leaderboard_id = $1 AND generation = $2;
 
 -- name: detach_periods
 -- Detach the partitions before a month; returns how many.

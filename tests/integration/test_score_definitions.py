@@ -76,11 +76,17 @@ async def test_a_changed_fold_is_a_new_generation_and_the_old_entries_go(score: 
     assert await pool.fetchval("SELECT count(*) FROM entries") == 1
 
 
-async def test_a_new_title_or_bound_keeps_the_entries(score: Score) -> None:
+async def test_a_new_title_keeps_the_entries(score: Score) -> None:
     await score.post(("ada", 5))
-    await score.define(**{"global": {"title": "All time", "max_score": 50}})
+    await score.define(**{"global": {"title": "All time"}})
     board = (await score.state["games"].get("demo")).board("global")
-    assert (board.generation, board.title, board.max_score) == (1, "All time", 50)
+    assert (board.generation, board.title) == (1, "All time")
+
+
+async def test_a_new_bound_leaves_out_what_is_past_it(score: Score, pool: Pool) -> None:
+    await score.post(("ada", 5), ("bob", 99))
+    await score.define(**{"global": {"max_score": 50}})
+    assert await entries(pool, "global") == {"ada": 5}
 
 
 async def test_a_dropped_board_is_gone_and_may_be_made_again(score: Score, pool: Pool) -> None:

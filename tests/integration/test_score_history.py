@@ -15,6 +15,7 @@ from shared.errors import LeaderboardError
 from shared.names import period_of
 from shared.postgres import Pool
 from tests.score import Score, score_service
+from tests.support import wait_until
 
 PARTS = (
     "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'game_sessions'::regclass ORDER BY 1"
@@ -113,10 +114,11 @@ async def test_retention_folds_before_it_detaches_and_nothing_of_a_board_is_lost
     parts = [row[0] for row in await pool.fetch(PARTS)]
     assert [f"game_sessions_{month:%Y_%m}" in parts for month in aged] == [False, False, True]
     # Every board folded anew, from its base and what is left, is as it was.
-    await score.define(**{name: {**body, "timezone": "UTC", "title": "x"} for name, body in BOARDS.items()})
     await pool.execute("DELETE FROM entries")
-    for row in await pool.fetch("SELECT leaderboard_id FROM leaderboards"):
-        await pool.execute(SQL["fold_entries"], row["leaderboard_id"])
+    game = await score.state["games"].get("demo")
+    for name in boards:
+        await score.state["definitions"].rebuild_leaderboard(game, name)
+    await wait_until(lambda: pool.fetchval("SELECT NOT EXISTS (SELECT FROM builds)"))
     assert await pool.fetch(TABLE, boards) == before
 
 
