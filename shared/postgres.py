@@ -117,14 +117,9 @@ class Bounded(asyncpg.Connection):
         """Run a query in time."""
         return await self.in_time(super().fetchval(*args, **options))
 
-    async def execute(self, query: str, *args: Any, **options: Any) -> str:
-        """Run a command in time; a COMMIT is not ended by `statement_timeout`.
-
-        One that waits for a standby would go through all the same, and be lost with this server.
-        """
-        if query == "COMMIT;":
-            query = "SET LOCAL statement_timeout = 0; COMMIT;"
-        return await self.in_time(super().execute(query, *args, **options))
+    async def execute(self, *args: Any, **options: Any) -> str:
+        """Run a command in time."""
+        return await self.in_time(super().execute(*args, **options))
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from deploy.embedded import THROW_AWAY, Postgres, Valkey, free_ports
+from deploy.embedded import THROW_AWAY, Postgres, Valkey, free_ports, postgres_binary
 from deploy.processes import Program, alive, await_ready, spawn, stop
 from score_service.migrations import migrate
 
@@ -64,6 +64,15 @@ def embedded_postgres() -> Iterator[str]:
         with running(server.program()) as process:
             await_ready(process, server.program(), lambda: server.is_ready(process.pid))
             yield server.url("postgres")
+
+
+def copy_of(primary: Postgres, folder: Path) -> None:
+    """Make the files of a standby, as the user the primary runs as."""
+    command = primary.program().command
+    before = command[: command.index(str(postgres_binary("postgres")))]
+    options = ("-d", primary.url("postgres"), "-D", str(folder), "-R", "-X", "stream", "-c", "fast")
+    copy = [*before, str(postgres_binary("pg_basebackup")), *options]
+    subprocess.run(copy, check=True, timeout=60, cwd="/")
 
 
 @contextmanager

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack
-from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -15,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from deploy.embedded import THROW_AWAY, Postgres, free_ports, postgres_binary
+from deploy.embedded import THROW_AWAY, Postgres, free_ports
 from deploy.processes import await_ready
 from shared.postgres import Pool, open_pool
 from tests import servers
@@ -47,15 +45,6 @@ def run(stack: ExitStack, server: Postgres) -> None:
     await_ready(process, server.program(), lambda: server.is_ready(process.pid))
 
 
-def copy_of(primary: Postgres, folder: Path) -> None:
-    """Make the files of a standby, as the user the primary runs as."""
-    command = primary.program().command
-    before = command[: command.index(str(postgres_binary("postgres")))]
-    options = ("-d", primary.url("postgres"), "-D", str(folder), "-R", "-X", "stream", "-c", "fast")
-    copy = [*before, str(postgres_binary("pg_basebackup")), *options]
-    subprocess.run(copy, check=True, timeout=60, cwd="/")
-
-
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     """A primary and a standby that streams from it; nothing waits for it yet."""
@@ -71,7 +60,7 @@ def pair() -> Iterator[Pair]:
         databases = servers.Databases(primary.url("postgres"), token_hex(4))
         stack.callback(databases.close)
         url = stack.enter_context(databases.fresh())
-        copy_of(primary, standby.folder)
+        servers.copy_of(primary, standby.folder)
         run(stack, standby)
         # Whatever happened: dropping the database is a commit that waits for nobody.
         stack.callback(wait_for, url, "")
