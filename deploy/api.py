@@ -21,7 +21,7 @@ from uuid import UUID
 
 import orjson
 
-from deploy.client import Client
+from deploy.client import Client, NotOk
 from shared.names import uuid7
 
 ATTEMPTS = 6
@@ -160,11 +160,19 @@ class Leaderboard:
     async def standings(
         self, game: str, leaderboard: str, *, season: str = "current"
     ) -> AsyncIterator[dict[str, Any]]:
-        """Yield the whole standings, best first (an admin key's business)."""
+        """Yield the whole standings, best first (an admin key's business).
+
+        Raises:
+            Refused: the API answered with a problem.
+            OSError, TimeoutError: the server cannot be reached, or broke off: what came is not all.
+        """
         path = f"{board_path(game, leaderboard)}/export?{urlencode({'season': season})}"
-        async for line in self._client.lines(path):
-            if line:
-                yield orjson.loads(line)
+        try:
+            async for line in self._client.lines(path):
+                if line:
+                    yield orjson.loads(line)
+        except NotOk as error:
+            raise Refused(*error.answer) from error
 
     async def events(
         self, game: str, leaderboard: str, *, limit: int = 10, user_id: str | None = None
@@ -172,6 +180,7 @@ class Leaderboard:
         """Yield what happens on a leaderboard, for ever; a stream that breaks off is taken up again.
 
         Raises:
+            Refused: the API answered with a problem.
             Away: it could not be taken up again.
         """
         query = urlencode({"limit": limit} | ({"user_id": user_id} if user_id else {}))
@@ -183,7 +192,9 @@ class Leaderboard:
                 async for event in _events(self._client.lines(path, seen)):
                     failed, last = 0, event.id or last
                     yield event
-            except (OSError, TimeoutError):
+            except (NotOk, OSError, TimeoutError) as error:
+                if isinstance(error, NotOk) and error.answer.status not in AGAIN:
+                    raise Refused(*error.answer) from error
                 failed += 1
                 await asyncio.sleep(min(FIRST_WAIT * 2**failed, MAX_WAIT))
         raise Away(f"the stream of {game}/{leaderboard} cannot be had")

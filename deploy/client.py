@@ -26,6 +26,14 @@ class Answer(NamedTuple):
     body: Any
 
 
+class NotOk(Exception):
+    """What was to come line by line was answered otherwise."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(f"the server answered {answer.status}")
+        self.answer = answer
+
+
 class Client:
     """Calls one server with one key. Requests past `connections` wait their turn."""
 
@@ -76,7 +84,8 @@ class Client:
         """Yield the lines of an answer as they come, over a connection of its own.
 
         Raises:
-            OSError: the server cannot be reached, broke off, or did not answer with 200.
+            NotOk: the answer is not a 200.
+            OSError: the server cannot be reached, or broke off.
             TimeoutError: nothing came for `SILENCE` seconds.
         """
         reader, writer = await self._connect()
@@ -84,8 +93,10 @@ class Client:
             writer.write(f"GET {path} HTTP/1.1\r\n{self._head}{headers}\r\n".encode())
             async with asyncio.timeout(TIMEOUT):
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            if int(head.split(b" ", 2)[1]) != 200:
-                raise ConnectionError("the server answered " + head.partition(b"\r")[0].decode())
+            if (status := int(head.split(b" ", 2)[1])) != 200:
+                async with asyncio.timeout(TIMEOUT):
+                    body = b"".join([piece async for piece in _pieces(reader, head)])
+                raise NotOk(Answer(status, orjson.loads(body) if body and b"json" in head else None))
             rest = b""
             async for chunk in _pieces(reader, head):
                 *whole, rest = (rest + chunk).split(b"\n")

@@ -179,3 +179,47 @@ async def test_the_client_reads_lines_also_of_a_short_answer_that_came_whole() -
         async with Leaderboard(service.url) as client:
             found = [entry["user_id"] async for entry in client.standings("demo", "global")]
     assert found == ["ada", "bob"]
+
+
+async def test_a_call_that_may_be_lost_is_made_again_with_the_same_session_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("deploy.api.FIRST_WAIT", 0.0)
+    lost = [b"", b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"]
+
+    async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(lost.pop(0) if lost else b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n")
+        if len(lost) == 1:
+            writer.close()
+
+    with Service() as service:
+        service.answer = answer
+        async with Leaderboard(service.url) as client:
+            await client.submit("demo", {"ada": 5})
+    ids = [json.loads(request.partition(b"\r\n\r\n")[2])["session_id"] for request in service.seen]
+    assert (len(ids), len(set(ids))) == (3, 1)
+
+
+async def test_a_stream_that_breaks_off_is_taken_up_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.api.FIRST_WAIT", 0.0)
+    event = b"id: %d\nevent: top\ndata: {}\n\n"
+
+    async def answer(request: bytes, writer: asyncio.StreamWriter) -> None:
+        told = event % (8 if b"last-event-id: 7" in request else 7)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        writer.write(b"%x\r\n%b\r\n" % (len(told), told))
+        writer.close()
+
+    with Service() as service:
+        service.answer = answer
+        async with Leaderboard(service.url) as client:
+            events = client.events("demo", "global")
+            assert [(await anext(events)).id, (await anext(events)).id] == ["7", "8"]
+
+
+async def test_a_stream_that_is_refused_is_not_asked_for_again(client: Leaderboard, game: str) -> None:
+    async with client:
+        with pytest.raises(Refused, match="leaderboard_not_found"):
+            await anext(client.events(game, "nothing"))
+        with pytest.raises(Refused, match="leaderboard_not_found"):
+            await anext(client.standings(game, "nothing"))

@@ -101,3 +101,21 @@ try {
 }
 """
     assert run(stack, script) == [[1], True, "offline"]
+
+
+def test_a_call_that_may_be_lost_is_made_again_with_the_same_session_id(stack: Stack) -> None:
+    script = """
+import { createServer } from "node:http";
+const ids = [];
+const server = createServer(async (request, reply) => {
+  let body = "";
+  for await (const piece of request) body += piece;
+  ids.push(JSON.parse(body).session_id);
+  if (ids.length === 1) request.socket.destroy();
+  else reply.writeHead(ids.length === 2 ? 503 : 201).end();
+}).listen(0, "127.0.0.1");
+await new Promise((done) => server.on("listening", done));
+await new Leaderboard(`http://127.0.0.1:${server.address().port}`).submit("x", { ada: 1 });
+answer([ids.length, new Set(ids).size]);
+"""
+    assert run(stack, script) == [3, 1]
