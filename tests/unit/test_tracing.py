@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
 
 from shared.coalesce import Coalescer
 from shared.spans import Tracer
-from shared.tracing import CURRENT, Parent, parse
+from shared.tracing import CURRENT, Parent, parse, start
 from tests.collector import Collector, collecting
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -124,3 +125,10 @@ def test_an_error_is_on_its_span(collector: Collector) -> None:
         raise ValueError("broken")
     tracer.close()
     assert {span.name: span.failed for span in collector.spans} == {"request": True, "inner": True}
+
+
+def test_without_its_packages_tracing_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "shared.spans", None)
+    with pytest.raises(SystemExit, match="needs the extra `traces` installed"):
+        start("gateway", "http://127.0.0.1:4318", 8)
+    assert start("gateway", "", 8) is None
