@@ -202,6 +202,7 @@ async def test_an_index_that_holds_something_else_is_told(check: Check, redis: R
 @pytest.mark.usefixtures("played")
 async def test_a_rank_that_scores_do_not_give_is_told(redis_url: str, redis: Redis, pool: Pool) -> None:
     await redis.zadd("{lb:3.1.0}:d", {"-900": -900})  # where dense ranks come from
+    await redis.hincrby("{lb:3.1.0}:s", "distinct", 1)  # or the copy would be given up
     await wait_until(lambda: pool.fetchval("SELECT count(*) = 0 FROM outbox"))
     wire = Wire(redis_url, timeout=5)
     index = RankingIndex(wire, idle_ms=60_000)
