@@ -42,7 +42,7 @@ from shared.index import (
 from shared.index import Tally as Counts
 from shared.profiles import Kept
 from shared.ranking import HOT_PLACES, Ranking
-from shared.wire import Command
+from shared.wire import NONSENSE, Command
 
 BATCH = 256
 """Questions in one round trip: about 2 ms of the server's time."""
@@ -132,7 +132,10 @@ class Lookups:
         batch = _Batch(self._index, self._hot, questions, named=self._named)
         extras, self._extras = self._extras, []
         replies = await self._index.send(batch.commands, [*batch.plain, *extras])
-        answers = batch.read(replies)
+        try:
+            answers = batch.read(replies)
+        except NONSENSE as error:
+            raise await self._index.distrust() from error
         self._used |= batch.rankings
         for held, most in ((self._hot, HOT_PAGES), (self._used, USED)):
             while len(held) > most:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from shared.errors import StoreUnavailable
 from shared.wire import Line
 
 KEY = "leaderboard:alive"
@@ -73,7 +74,10 @@ async def alive(line: Line) -> list[Beat]:
         StoreUnavailable: Redis cannot be reached.
     """
     found = await _run(line, ("HVALS", KEY))
-    beats = [_decode(value) for value in found] if isinstance(found, list) else []
+    try:
+        beats = [_decode(value) for value in found] if isinstance(found, list) else []
+    except (msgspec.DecodeError, TypeError) as error:
+        raise StoreUnavailable("what processes said of themselves cannot be read") from error
     fresh = datetime.now(UTC) - GONE_AFTER
     if gone := [f"{beat.service}/{beat.instance}" for beat in beats if beat.seen_at < fresh]:
         await _run(line, ("HDEL", KEY, *gone))

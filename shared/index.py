@@ -7,6 +7,7 @@ load. The scripts in `lua/` hold the rules; this module speaks their language.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from secrets import token_hex
@@ -16,7 +17,9 @@ from redis.exceptions import AskError, ClusterDownError, ResponseError, TryAgain
 
 from shared.errors import StoreUnavailable
 from shared.ranking import HOT_PLACES, Entry, Place, Ranking, Row, places
-from shared.wire import ORIGIN, SHA, Command, Line
+from shared.wire import NONSENSE, ORIGIN, SHA, Command, Line
+
+log = logging.getLogger(__name__)
 
 LOCK_MS = 15_000
 """A loader that shows no life for this long has lost its load."""
@@ -162,7 +165,19 @@ class RankingIndex:
             gone = await self.send([], [("UNLINK", *part.keys) for part in refused])
             if any(isinstance(reply, ResponseError) for reply in gone):
                 raise StoreUnavailable(f"the index refuses entries: {next(iter(refused.values()))}")
-        return {part: read_applied(part, reply) for part, reply in answers.items()}
+        try:
+            return {part: read_applied(part, reply) for part, reply in answers.items()}
+        except NONSENSE as error:
+            raise await self.distrust() from error
+
+    async def distrust(self) -> StoreUnavailable:
+        """Close the connections: a reply made no sense, and those behind it may belong to others.
+
+        Call it while the error is handled, which is logged; returns what to raise instead.
+        """
+        log.exception("redis answered nonsense")
+        await self._line.close()
+        return StoreUnavailable("redis answered nonsense")
 
     def apply(self, ranking: Ranking, entries: Iterable[Entry]) -> Command:
         """Build the command that applies changed entries (an `Applied` or a `Miss`); see `write`."""
@@ -232,7 +247,10 @@ class RankingIndex:
         (reply,) = await self.send([_script("begin", ranking, token, LOCK_MS)])
         if isinstance(reply, ResponseError):
             raise StoreUnavailable(str(reply)) from reply
-        return reply.decode(), token
+        try:
+            return reply.decode(), token
+        except NONSENSE as error:
+            raise await self.distrust() from error
 
     async def finish(self, ranking: Ranking, token: str) -> bool:
         """Declare a load whole; False when the lock was lost meanwhile."""

@@ -39,6 +39,9 @@ class Who(NamedTuple):
     user_id: str
 
 
+_CONTENT = {bytes, type(None)}
+
+
 def fragment(display_name: str | None, country: str | None) -> bytes:
     """Encode what entries show of a profile."""
     if display_name is None and country is None:
@@ -53,7 +56,7 @@ def read(game_id: int, user_ids: Iterable[str]) -> Command:
 
 def read_kept(reply: Any, count: int) -> Kept:
     """Read the reply to a `read` of `count` users; an error reply is as good as nothing kept."""
-    if not isinstance(reply, list):
+    if not isinstance(reply, list) or len(reply) != count + 1 or not _CONTENT.issuperset(map(type, reply)):
         return Kept(None, [None] * count)
     # An empty value is the usual profile, none at all, in the least memory.
     return Kept(reply[0], [NO_PROFILE if value == b"" else value for value in reply[1:]])

@@ -22,6 +22,7 @@ from shared.index import (
     read_tally,
 )
 from shared.ranking import Place, Ranking, Row
+from shared.wire import NONSENSE
 
 
 def stamp(stamps: Iterable[Stamp]) -> Stamp:
@@ -120,7 +121,10 @@ async def look_up(
         (part, users) for ranking, wanted in asked.items() for part, users in ranking.split(wanted).items()
     ]
     replies = await index.send([index.lookup(part, users) for part, users in parts])
-    found = {part: read_lookup(part, reply) for (part, _), reply in zip(parts, replies, strict=True)}
+    try:
+        found = {part: read_lookup(part, reply) for (part, _), reply in zip(parts, replies, strict=True)}
+    except NONSENSE as error:
+        raise await index.distrust() from error
     places: dict[tuple[Ranking, str], Place] = {}
     for part, users in parts:
         answer = found[part]
@@ -183,7 +187,10 @@ async def tally_keys(index: RankingIndex, keys: Mapping[Ranking, Iterable[int]])
     if not parts:
         return {}
     replies = await index.send([index.tally(part, wanted) for part, wanted in parts])
-    found = {part: read_tally(reply) for (part, _), reply in zip(parts, replies, strict=True)}
+    try:
+        found = {part: read_tally(reply) for (part, _), reply in zip(parts, replies, strict=True)}
+    except NONSENSE as error:
+        raise await index.distrust() from error
     counted: dict[Ranking, Counted] = {}
     for ranking, wanted in asked.items():
         tallies = {part: answer for part in ranking.parts if isinstance(answer := found[part], Tally)}

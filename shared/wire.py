@@ -36,6 +36,9 @@ _SCRIPT_NAMES = {sha: name for name, sha in SHA.items()}
 RETRY_AFTER = 0.25
 """Seconds after a failed connect in which callers are turned away at once."""
 
+NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What reading a reply of a wrong type, length or content raises, in our code and in redis-py's handshake."""
+
 Command = tuple[Any, ...]
 
 ORIGIN: Any = object()
@@ -153,7 +156,7 @@ class Wire:
                 await connection.connect()  # type: ignore[no-untyped-call]
                 self._connection = connection
                 self.identity = await self._identify()
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError, TimeoutError, *NONSENSE) as error:
             self._closed_until = loop.time() + RETRY_AFTER
             await connection.disconnect(nowait=True)
             await self._drop()
