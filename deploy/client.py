@@ -148,8 +148,13 @@ async def _exchange(wire: Wire, request: bytes) -> tuple[Answer, bool]:
 
 async def serves(port: int, path: str = "/readyz") -> bool:
     """Say whether a service on this machine answers `path` with 200."""
+    return await answers(f"http://127.0.0.1:{port}", path)
+
+
+async def answers(url: str, path: str) -> bool:
+    """Say whether a server answers `path` with 200."""
     try:
-        async with asyncio.timeout(2), Client(f"http://127.0.0.1:{port}", "") as client:
+        async with asyncio.timeout(2), Client(url, "") as client:
             return (await client.call("GET", path)).status == 200
     except (OSError, TimeoutError, ValueError, IndexError):
         return False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from deploy.client import serves
+from deploy.client import answers, serves
 from deploy.database import DATABASE
 from deploy.embedded import Postgres, Valkey
 from deploy.files import Secrets
@@ -77,11 +77,13 @@ class Site:
 
     def score_child(self) -> Child:
         """Return score_service as a child."""
-        return self._service("score_service", self.ports.score_port, self._stores("score_service"))
+        program = self._service("score_service", self._stores("score_service"))
+        return Child(program, lambda: serves(self.ports.score_port))
 
     def rank_child(self) -> Child:
         """Return rank_service as a child."""
-        return self._service("rank_service", self.ports.rank_port, self._stores("rank_service"))
+        program = self._service("rank_service", self._stores("rank_service"))
+        return Child(program, lambda: serves(self.ports.rank_port))
 
     def gateway_child(self) -> Child:
         """Return the gateway as a child."""
@@ -94,7 +96,14 @@ class Site:
             "ACCESS_LOG": os.environ.get("ACCESS_LOG", "errors"),
             "PUBLIC_GAMES": os.environ.get("PUBLIC_GAMES", DEMO),
         }
-        return self._service("gateway", self.ports.gateway_internal_port, environ)
+
+        async def ready() -> bool:
+            # Its internal port is open a moment before the one that callers use.
+            return await serves(self.ports.gateway_internal_port) and await answers(
+                self.gateway_url, "/healthz"
+            )
+
+        return Child(self._service("gateway", environ), ready)
 
     def _stores(self, user: str) -> dict[str, str]:
         password = getattr(self.secrets, user)
@@ -103,9 +112,9 @@ class Site:
             "REDIS_URL": self.valkey.url(),
         }
 
-    def _service(self, name: str, health_port: int, environ: dict[str, str]) -> Child:
-        """Return a service as a child; what the person's own environment sets beyond ours holds too."""
-        program = Program(
+    def _service(self, name: str, environ: dict[str, str]) -> Program:
+        """Return a service's program; what the person's own environment sets beyond ours holds too."""
+        return Program(
             name,
             (sys.executable, "-m", name),
             self.log(name),
@@ -123,4 +132,3 @@ class Site:
             },
             grace=12.0,
         )
-        return Child(program, lambda: serves(health_port))

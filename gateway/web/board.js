@@ -96,6 +96,8 @@ export class Board {
     $("mine").hidden = true;
     $("say").textContent = "A new season has begun";
     this.head.seasons();
+    // It may have begun because the leaderboard was defined anew.
+    get(this.path).then((board) => { this.board = board; }, () => {});
   }
 
   soon() {

@@ -1,6 +1,6 @@
 // Admin: a leaderboard's definition, what it would change, and saving it.
 
-import { boardPath, call, curl } from "./api.js";
+import { boardPath, call, curl, maybe } from "./api.js";
 import { el } from "./dom.js";
 import { SLUG, attempt, button, card, field, select } from "./parts.js";
 import { preview } from "./preview.js";
@@ -29,7 +29,8 @@ export function editor(game, board, saved) {
   });
   const path = () => boardPath(game, id.value);
   const look = () => form.reportValidity() && attempt(said, async () => {
-    said.replaceChildren(preview(await call("POST", `${path()}/preview`, body())));
+    const found = await maybe(call("POST", `${path()}/preview`, body()));
+    said.replaceChildren(found ? preview(found) : el("p", { class: "soft" }, "This server cannot preview."));
     called.replaceChildren(curl({ method: "POST", path: `${path()}/preview`, body: body() }, { method: "PUT", path: path(), body: body() }));
   });
   const save = (event) => {

@@ -91,7 +91,8 @@ class Board:
         await wait_until(self._is_ready)
 
     async def _is_ready(self) -> bool:
-        return (await self.client.get(f"{self.path}/top")).status_code == 200
+        found = (await self.client.get(self.path)).json()
+        return bool(found.get("status") == "ready")
 
     async def drop(self) -> None:
         """Remove it."""
