@@ -11,6 +11,7 @@ from deploy.commands.local import demo, example, up
 from deploy.commands.manage import ban, boards, games, seasons, unban, void
 from deploy.commands.migrate import migrate
 from deploy.commands.play import rank, submit, top, watch
+from deploy.commands.rebuild import rebuild
 from deploy.commands.secrets import secrets
 from deploy.commands.serve import gateway, rank_service, score_service
 from deploy.commands.transfer import bring_in, export
@@ -25,7 +26,7 @@ def main() -> None:
 
 HERE = (up, example, demo)
 DEPLOYED = (secrets, migrate, keys, backup, restore, doctor, verify, score_service, rank_service, gateway)
-CALLING = (games, boards, seasons, submit, top, rank, watch, ban, unban, void, bring_in, export)
+CALLING = (games, boards, seasons, submit, top, rank, watch, ban, unban, void, rebuild, bring_in, export)
 
 for command in (*HERE, *DEPLOYED, *CALLING):
     main.add_command(command)

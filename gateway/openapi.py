@@ -19,6 +19,7 @@ from shared.messages import (
     GameOut,
     LeaderboardDefined,
     LeaderboardIn,
+    LeaderboardOut,
     ProfileIn,
     ProfileOut,
     RankHistory,
@@ -180,6 +181,7 @@ BODIES: dict[tuple[str, str], type[Struct]] = {
     ("POST", f"{GAME}/sessions/{{session_id}}/void"): VoidIn,
     ("PUT", GAME): GameIn,
     ("PUT", BOARD): LeaderboardIn,
+    ("POST", f"{BOARD}/preview"): LeaderboardIn,
     ("PUT", USER): ProfileIn,
     ("POST", f"{USER}/ban"): BanIn,
     ("POST", f"{BOARD}/lookup"): LookupIn,
@@ -197,6 +199,8 @@ ANSWERS: dict[tuple[str, str], type[Struct]] = {
     ("GET", f"{GAME}/audit"): answers.AuditPage,
     ("GET", "/v1/status"): answers.Status,
     ("PUT", BOARD): LeaderboardDefined,
+    ("POST", f"{BOARD}/preview"): answers.Preview,
+    ("POST", f"{BOARD}/rebuild"): LeaderboardOut,
     ("GET", f"{BOARD}/webhook"): answers.WebhookOut,
     ("PUT", USER): ProfileOut,
     ("POST", f"{USER}/ban"): answers.BanOut,
@@ -282,6 +286,8 @@ def _responses(route: Route) -> dict[str, Any]:
     responses: dict[str, Any] = {"204": {"description": "Done"}} if dropped else {"200": good}
     if route.method == "PUT" or route.pattern == f"{GAME}/sessions":
         responses["201"] = good | {"description": "Created"}
+    if route.pattern.endswith("/rebuild"):
+        responses = {"202": good | {"description": "Begun"}}
     if route.pattern.endswith("/top"):
         responses["304"] = {"description": "Not changed since the `ETag` given in `If-None-Match`"}
     for status in sorted(_codes()):

@@ -70,6 +70,8 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", "/v1/status", "admin", "score", "Health and lag of every service"),
     _route("PUT", BOARD, "admin", "score", "Create or replace a leaderboard"),
     _route("DELETE", BOARD, "admin", "score", "Drop a leaderboard"),
+    _route("POST", f"{BOARD}/preview", "admin", "score", "See who would move by another definition"),
+    _route("POST", f"{BOARD}/rebuild", "admin", "score", "Fold a leaderboard from its history once more"),
     _route("GET", f"{BOARD}/webhook", "admin", "score", "Get a leaderboard's webhook and its announcements"),
     _route("PUT", USER, "submit", "score", "Create or replace a profile"),
     _route("DELETE", USER, "admin", "score", "Erase a user"),

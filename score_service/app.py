@@ -17,6 +17,7 @@ from score_service.erasure import Erasure
 from score_service.history import History
 from score_service.index import Applier
 from score_service.moderation import Moderation
+from score_service.preview import Previews
 from score_service.records import Records
 from score_service.routes import direct, routes
 from score_service.sealing import Sealer
@@ -49,6 +50,7 @@ class State(TypedDict):
     sessions: Sessions
     history: History
     definitions: Definitions
+    previews: Previews
     users: Users
     moderation: Moderation
     erasure: Erasure
@@ -128,6 +130,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         sessions=sessions,
         history=history,
         definitions=Definitions(pool, games, hints, builder, patience=settings.build_patience_ms / 1000),
+        previews=Previews(pool),
         users=Users(pool, committer, hints),
         records=Records(pool),
         watcher=Watcher(pool, hints, heart),

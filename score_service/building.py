@@ -53,8 +53,9 @@ its users, and bans, wait for it."""
 TURN = 2.0
 """Seconds one build is worked on before it is the next one's turn."""
 
-LONGEST = 600.0
-"""Seconds a statement may take: chunks take far less, unless one user has played millions of times."""
+LONGEST = 605.0
+"""Seconds to wait for a statement, whose own bound is 600: chunks take far less, unless one user has played
+millions of times."""
 
 PAUSE = 0.02
 """Seconds between two looks at a build that another replica, or a void, holds."""

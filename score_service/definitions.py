@@ -76,7 +76,7 @@ class Definitions:
             if row["is_new"]:
                 board = LeaderboardIn()
                 await connection.fetchrow(
-                    SQL["insert_leaderboard"], row["game_id"], "global", *_definition(board), "ready"
+                    SQL["insert_leaderboard"], row["game_id"], "global", *columns_of(board), "ready"
                 )
             if action := _game_action(known, row):
                 await connection.execute(SQL["audit"], row["game_id"], key_id, action, name, None)
@@ -114,7 +114,7 @@ class Definitions:
         async with self._transaction() as connection:
             await connection.execute(SQL["gate_exclusively"], game.game_id)
             before = await connection.fetchrow(SQL["leaderboard"], game.game_id, name)
-            changed = await self._put(connection, game, name, before, _definition(body))
+            changed = await self._put(connection, game, name, before, columns_of(body))
             await connection.execute(SQL["bump_rules"], game.game_id)
             hooked = await webhooks.put(connection, game.game_id, name, body.webhook)
             if changed or hooked:
@@ -155,8 +155,8 @@ class Definitions:
             await connection.execute(SQL["discard_generation"], board, before["generation"])
             await connection.execute(SQL["skip_to_generation"], board, generation)
         else:
-            carries = is_ready and _carries(before, definition)
-            await _start(connection, before, definition, carries=carries)
+            kept = is_ready and carries(before, definition)
+            await _start(connection, before, definition, carries=kept)
         return True
 
     async def rebuild_leaderboard(self, game: Game, name: str, key_id: str = "") -> LeaderboardOut:
@@ -277,7 +277,7 @@ def _same(columns: tuple[str, ...], row: Any, definition: tuple[Any, ...]) -> bo
     return all(row[column] == given[column] for column in columns)
 
 
-def _carries(before: Any, definition: tuple[Any, ...]) -> bool:
+def carries(before: Any, definition: tuple[Any, ...]) -> bool:
     """Say whether results add the same to both; what retention took out of the history is then kept.
 
     Bounds are not asked: what they would leave out of months that are gone cannot be told any more.
@@ -286,7 +286,8 @@ def _carries(before: Any, definition: tuple[Any, ...]) -> bool:
     return _same(("operator", "modes", "schedule", "timezone", *order), before, definition)
 
 
-def _definition(body: LeaderboardIn) -> tuple[Any, ...]:
+def columns_of(body: LeaderboardIn) -> tuple[Any, ...]:
+    """Return what a definition says, in the order of `COLUMNS`."""
     modes = None if body.modes is None else sorted(set(body.modes))
     return (
         body.title,

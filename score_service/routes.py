@@ -202,6 +202,23 @@ async def put_leaderboard(call: Call) -> Reply:
     return Reply(201 if is_new else 200, encode(answer))
 
 
+async def preview_leaderboard(call: Call) -> Reply:
+    """Say who would move if a leaderboard were defined so."""
+    game = await _existing(call)
+    body = await call.json(_leaderboard)
+    name, key_id = call.params["leaderboard"], _key_id(call)
+    return Reply(200, encode(await call.state["previews"].preview(game, name, body, key_id)))
+
+
+async def rebuild_leaderboard(call: Call) -> Reply:
+    """Fold a leaderboard from its history once more."""
+    game = await _existing(call)
+    definitions = call.state["definitions"]
+    return Reply(
+        202, encode(await definitions.rebuild_leaderboard(game, call.params["leaderboard"], _key_id(call)))
+    )
+
+
 async def drop_leaderboard(call: Call) -> Reply:
     """Drop a leaderboard."""
     game = await _existing(call)
@@ -267,6 +284,8 @@ def routes() -> list[BaseRoute]:
         route(f"{GAME}/sessions/{{session_id}}/void", POST=void_session),
         route(f"{GAME}/leaderboards/{{leaderboard}}", PUT=put_leaderboard, DELETE=drop_leaderboard),
         route(f"{GAME}/leaderboards/{{leaderboard}}/webhook", GET=get_webhook),
+        route(f"{GAME}/leaderboards/{{leaderboard}}/preview", POST=preview_leaderboard),
+        route(f"{GAME}/leaderboards/{{leaderboard}}/rebuild", POST=rebuild_leaderboard),
         route(f"{GAME}/users/{{user_id}}", PUT=put_profile, DELETE=erase_user),
         route(f"{GAME}/users/{{user_id}}/export", GET=export_user),
         route(f"{GAME}/users/{{user_id}}/ban", POST=ban_user, DELETE=unban_user),

@@ -31,6 +31,42 @@ class LeaderboardDetails(LeaderboardOut, frozen=True, kw_only=True):
     total: int | None
 
 
+class PreviewEntry(Struct, frozen=True):
+    """One line of a preview."""
+
+    rank: int
+    user_id: str
+    score: int
+    ties: int
+
+
+class PreviewSide(Struct, frozen=True):
+    """A leaderboard before or after a change: how many are ranked, and the first 20."""
+
+    total: int
+    entries: list[PreviewEntry]
+
+
+class Move(Struct, frozen=True, rename={"origin": "from", "target": "to"}):
+    """Whose rank would change, and how."""
+
+    user_id: str
+    origin: int
+    target: int
+
+
+class Preview(Struct, frozen=True):
+    """What a definition would do to the current season; `changed` counts those who come and go too."""
+
+    leaderboard: str
+    season: str
+    before: PreviewSide
+    after: PreviewSide
+    changed: int
+    largest_rise: Move | None
+    largest_fall: Move | None
+
+
 class LeaderboardList(Struct, frozen=True):
     """The leaderboards of a game."""
 

@@ -223,3 +223,11 @@ async def test_a_stream_that_is_refused_is_not_asked_for_again(client: Leaderboa
             await anext(client.events(game, "nothing"))
         with pytest.raises(Refused, match="leaderboard_not_found"):
             await anext(client.standings(game, "nothing"))
+
+
+def test_a_board_is_rebuilt_from_its_history(run: Run, game: str) -> None:
+    run("submit", game, "ada=120", "bob=80")
+    rebuilt = answer(run("rebuild", game, "global", "--json"))
+    assert (rebuilt["status"], rebuilt["total"]) == ("ready", 2)
+    assert "what its history says: 2 entries" in run("rebuild", game, "global").output
+    assert run("rebuild", game, "nothing").exit_code == 1
