@@ -35,7 +35,7 @@ async def test_everything_equals_the_model_across_shards(
 @pytest.fixture
 async def board(pool: Pool) -> Board:
     board = await put_board(pool, index_shards=SHARDS)
-    await put_entries(pool, board, [(f"u{i:02}", i // 3) for i in range(60)])
+    await put_entries(pool, board, [(f"u{i:02}", i // 12) for i in range(60)])
     return board
 
 
@@ -103,6 +103,17 @@ async def test_a_hot_page_brings_only_counters(rank: Rank, redis: Redis) -> None
         again = await rank.client.get("/v1/games/demo/leaderboards/global/top")
         assert again.headers["etag"] == first.headers["etag"]
     assert await rows_read() == before
+
+
+async def test_every_neighbourhood_is_right_across_shards(rank: Rank) -> None:
+    order = sorted((-(i // 12), f"u{i:02}") for i in range(60))
+    for radius in (1, 2, 7):
+        paths = [f"/leaderboards/global/users/{user}/around?radius={radius}" for _, user in order]
+        for at, found in enumerate(await asyncio.gather(*map(rank.get, paths))):
+            expected = order[max(0, at - radius) : at + radius + 1]
+            assert [entry["user_id"] for entry in found["entries"]] == [user for _, user in expected]
+            assert [entry["rank"] for entry in found["entries"]] == [49 - 12 * -key for key, _ in expected]
+            assert {entry["ties"] for entry in found["entries"]} == {12}
 
 
 async def test_a_lost_shard_is_loaded_alone(rank: Rank, redis: Redis, board: Board) -> None:
