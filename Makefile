@@ -84,7 +84,7 @@ release: $(VENV)/.dev ## Build sdist and wheel (the same bytes from every checko
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.cdx.json dist/clean/bin/python
 	$(BIN)/pip-licenses --python dist/clean/bin/python --format markdown --with-urls --output-file dist/LICENSES.md
 	rm -rf dist/clean build
-	@cd dist && sha256sum * | tee SHA256SUMS
+	@cd dist && { sha256sum *.* 2>/dev/null || shasum -a 256 *.*; } >../dist.sums && mv ../dist.sums SHA256SUMS && cat SHA256SUMS
 
 clean: ## Remove the environment and all caches; the data in .local stays
 	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
