@@ -39,7 +39,13 @@ RETRY_AFTER = 0.25
 NONSENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What reading a reply of a wrong type, length or content raises, in our code and in redis-py's handshake."""
 
+BELIEVED = 2.0
+"""Seconds a server's identity is believed: its replication id changes on connections that stay, when it is
+promoted, or has had no replica for an hour."""
+
 Command = tuple[Any, ...]
+
+_WHO: tuple[Command, ...] = (("INFO", "server"), ("INFO", "replication"))
 
 ORIGIN: Any = object()
 """Stands in a command for where a copy was made: known only once it is known who gets the command."""
@@ -89,6 +95,7 @@ class Wire:
         self._connection: AbstractConnection | None = None
         self._lock = asyncio.Lock()
         self._closed_until = 0.0
+        self._asked_at = 0.0
         self.identity = ""
         """Run id and replication id of the server connected to; empty when not connected."""
 
@@ -144,9 +151,15 @@ class Wire:
         await self._source.close()
 
     async def _ensure(self) -> None:
-        if self._connection is not None and self._connection.is_connected:
-            return
         loop = asyncio.get_running_loop()
+        if self._connection is not None and self._connection.is_connected:
+            if loop.time() - self._asked_at > BELIEVED:
+                try:
+                    self._identified(await self._exchange(_WHO), loop.time())
+                except (RedisError, *NONSENSE) as error:
+                    await self._drop()
+                    raise StoreUnavailable(f"redis does not say who it is: {error}") from error
+            return
         if loop.time() < self._closed_until:
             raise StoreUnavailable("redis is not reachable")
         await self._drop()
@@ -155,22 +168,19 @@ class Wire:
             async with asyncio.timeout(self._timeout * 4):
                 await connection.connect()  # type: ignore[no-untyped-call]
                 self._connection = connection
-                self.identity = await self._identify()
+                texts = [("SCRIPT", "LOAD", text) for text in SCRIPTS.values()]
+                self._identified(await self._exchange([*_WHO, *texts]), loop.time())
         except (RedisError, OSError, TimeoutError, *NONSENSE) as error:
             self._closed_until = loop.time() + RETRY_AFTER
             await connection.disconnect(nowait=True)
             await self._drop()
             raise StoreUnavailable(f"redis is not reachable: {error}") from error
 
-    async def _identify(self) -> str:
-        server, replication, *_ = await self._exchange(
-            [
-                ("INFO", "server"),
-                ("INFO", "replication"),
-                *(("SCRIPT", "LOAD", text) for text in SCRIPTS.values()),
-            ]
-        )
-        return f"{_field(server, b'run_id')}:{_field(replication, b'master_replid')}"
+    def _identified(self, replies: Sequence[Any], now: float) -> None:
+        """Read who the server is from its replies to `_WHO`."""
+        server, replication, *_ = replies
+        self.identity = f"{_field(server, b'run_id')}:{_field(replication, b'master_replid')}"
+        self._asked_at = now
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         connection = self._connection

@@ -9,6 +9,8 @@ from contextlib import AbstractAsyncContextManager
 from time import monotonic
 from uuid import UUID
 
+import asyncpg
+
 from tests.faults.crowd import Crowd
 from tests.faults.rig import HANGS, Rig
 from tests.faults.state import check
@@ -50,6 +52,9 @@ async def ordeal(
                 )
             await wait_until(lambda: is_well(crowd), timeout=HEALS_WITHIN)
         await prove(crowd, rig.values)
+        connection = await asyncpg.connect(rig.values["DATABASE_URL"])
+        await rig.season.check(api, connection)
+        await connection.close()
     return crowd
 
 

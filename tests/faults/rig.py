@@ -16,6 +16,7 @@ from deploy.client import serves
 from deploy.embedded import free_ports
 from deploy.processes import Program, spawn, stop
 from shared.keys import SigningKey, write_jwks
+from tests.faults.season import Season
 from tests.proxy import Wire, wire
 from tests.support import wait_until
 
@@ -63,6 +64,7 @@ class Rig:
     key: str
     values: dict[str, str]
     wires: dict[str, Wire]
+    season: Season
 
     def client(self, timeout: float = HANGS) -> httpx.AsyncClient:
         """Make a client of the gateway with an admin key."""
@@ -94,7 +96,8 @@ async def services(folder: Path, stores: Stores, **settings: str) -> AsyncIterat
     signer = SigningKey.generate()
     write_jwks(folder / "jwks.json", [signer.public])
     gateway, internal, score, rank = free_ports(4)
-    common = {**SETTINGS, **settings}
+    season = Season()
+    common = {**SETTINGS, "SEASON_GRACE_SECONDS": season.grace, **settings}
     async with AsyncExitStack() as stack:
         targets = {"client-gateway": gateway, "gateway-score": score, "gateway-rank": rank}
         wires = {
@@ -116,7 +119,10 @@ async def services(folder: Path, stores: Stores, **settings: str) -> AsyncIterat
         ):
             await stack.enter_async_context(service(name, folder, {**common, **environ}, port))
         key = signer.mint("admin", key_id="faults", unlimited=True)
-        yield Rig(folder, wires["client-gateway"].url, key, stores.values, wires)
+        rig = Rig(folder, wires["client-gateway"].url, key, stores.values, wires, season)
+        async with rig.client() as api:
+            await season.prepare(api)
+        yield rig
         await asyncio.gather(*(each.heal() for each in wires.values()))
 
 

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 import pytest_asyncio
 
+from shared.wire import Wire as RedisWire
 from tests import servers
 from tests.faults.crowd import VISIBLE_WITHIN
 from tests.faults.proof import ordeal
@@ -150,6 +151,24 @@ def corrupted(kind: str) -> Fault:
         yield
 
     return fault
+
+
+@pytest.mark.timeout(60)
+async def test_a_server_that_takes_another_name_is_one_server_to_all_connections(server: Server) -> None:
+    """Else they would take each other's copies for those of another server, and load them for ever."""
+    early, late = (RedisWire(server.url, timeout=2) for _ in range(2))
+    old = await early.connect()
+    async with demoted(server):
+        pass
+    new = await late.connect()
+    assert new != old
+
+    async def agreed() -> bool:
+        return await early.connect() == new
+
+    await wait_until(agreed, timeout=10)
+    for each in (early, late):
+        await each.close()
 
 
 LONG = VISIBLE_WITHIN + 2
