@@ -254,7 +254,7 @@ def answers(port: int) -> bool:
     return False
 
 
-def wait_for(condition: Callable[[], object], timeout: float = 10.0) -> None:
+def wait_for(condition: Callable[[], object], timeout: float = 30.0) -> None:
     """Wait until a condition is true; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
