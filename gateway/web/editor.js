@@ -39,7 +39,7 @@ export function editor(game, board, saved) {
   };
   const form = el("form", { class: "stack", onsubmit: save, oninput: () => said.replaceChildren() },
     el("div", { class: "fields" }, field("Id", id), field("Title", title), field("Operator", operator), field("Order", order), field("Ties", ties),
-      field("Schedule", schedule), field("Time zone", timezone), field("Modes, by commas", modes), field("Least score", least), field("Most score", most), field("Webhook for sealed seasons", webhook)),
+      field("Schedule", schedule), field("Time zone", timezone), field("Modes, by commas", modes), field("Least score", least), field("Most score", most), field("Webhook", webhook)),
     el("datalist", { id: "schedules" }, ["hourly", "daily", "weekly", "monthly", "0 18 * * 5"].map((value) => el("option", { value }))),
     el("div", { class: "row" }, button("Preview", look), el("button", { class: "main" }, "Save"), el("span", { class: "soft small" }, "A preview folds the whole history by these rules and changes nothing.")), said, called);
   return card(isNew ? "New leaderboard" : `Edit ${board.leaderboard}`, form);

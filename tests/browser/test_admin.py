@@ -173,6 +173,23 @@ async def test_a_game_and_its_leaderboard_are_made_changed_and_dropped(admin: Pa
     await expect(admin.locator("#game")).not_to_have_value(game)
 
 
+async def test_what_a_definition_would_change_is_drawn_before_it_is_saved(admin: Page, board: Board) -> None:
+    await board.play(ada=50, bob=40, cyd=5)
+    await board.play(bob=30)
+    await to(admin, "Leaderboards")
+    await admin.get_by_role("row", name=board.name).get_by_role("button", name="Edit").click()
+    form = admin.get_by_role("region", name=f"Edit {board.name}")
+    await form.get_by_label("Operator").select_option("best")
+    await form.get_by_role("button", name="Preview").click()
+    before, after = (form.get_by_role("region", name=name) for name in ("Now", "By these rules"))
+    await expect(before.locator("tbody tr").first).to_contain_text(board.user("bob"))
+    await expect(after.locator("tbody tr").first).to_contain_text(board.user("ada"))
+    await expect(after.locator("tbody tr").first).to_contain_text("▲1")
+    await expect(form.locator(".figures")).to_contain_text("Largest fall")
+    await expect(form.locator(".figures")).to_contain_text("#1 → #2")
+    assert await ranked(board) == ["bob", "ada", "cyd"]
+
+
 async def test_a_wrong_definition_is_said_to_be(admin: Page, board: Board) -> None:
     await to(admin, "Leaderboards")
     await admin.get_by_role("row", name=board.name).get_by_role("button", name="Edit").click()
