@@ -18,7 +18,7 @@ from deploy.ledger import Ledger, Season
 from rank_service.rules import no_season, start_asked
 from shared.boards import GAME_WITH_BOARDS, game_from_rows
 from shared.cluster import open_line
-from shared.errors import not_found
+from shared.errors import LeaderboardError, not_found
 from shared.index import RankingIndex
 from shared.names import season_id
 from shared.postgres import Pool, open_pool, translated
@@ -145,7 +145,9 @@ async def _postgres(
                 raise not_found("game", f"there is no game {game!r}")
             board = found.board(leaderboard)
             if board.status != "ready":
-                findings.notes.append("it is being built: what is not folded yet is missing")
+                raise LeaderboardError(
+                    "leaderboard_building", f"{leaderboard} is being built from its history"
+                )
             ledger = Ledger(connection, board, findings)
             seasons = await ledger.seasons()
             if asked is not None:

@@ -38,14 +38,7 @@ SELECT max(user_id) AS until, count(*) AS users
 -- name: compare_entries
 -- The entries of users in ($4, $5] in some seasons, beside the fold of their history: first a row that
 -- counts, then those that differ, up to a number.
-WITH who AS MATERIALIZED (
-    SELECT coalesce(array_agg(user_id), '{}') AS ids
-      FROM (SELECT user_id FROM session_results WHERE game_id = $2 AND user_id > $4 AND user_id <= $5
-             UNION
-            SELECT user_id
-              FROM entry_base
-             WHERE leaderboard_id = $1 AND generation = $3 AND user_id > $4 AND user_id <= $5) AS known
-), banned AS MATERIALIZED (
+WITH banned AS MATERIALIZED (
     SELECT user_id FROM users
      WHERE game_id = $2 AND user_id > $4 AND user_id <= $5 AND banned_at IS NOT NULL
 ), expected AS MATERIALIZED (
@@ -53,7 +46,7 @@ WITH who AS MATERIALIZED (
            CASE WHEN l.sort_order = 'desc' THEN -f.score ELSE f.score END AS sort_key,
            CASE WHEN l.ties = 'first' THEN abs(f.reached_at) ELSE 0 END AS tiebreak,
            f.reached_at, f.session_id, f.user_id IN (SELECT user_id FROM banned) AS hidden
-      FROM leaderboards AS l CROSS JOIN who CROSS JOIN LATERAL fold(l, 'infinity', who.ids, $7::bigint) AS f
+      FROM leaderboards AS l CROSS JOIN LATERAL fold_by_key(l, NULL, $7::bigint, $4, $5) AS f
      WHERE l.leaderboard_id = $1
 ), stored AS MATERIALIZED (
     SELECT e.season, e.user_id, e.score, e.sort_key, e.tiebreak, e.reached_at, e.session_id, e.hidden

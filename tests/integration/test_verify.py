@@ -271,6 +271,13 @@ async def test_sealed_standings_that_changed_are_told(score: Score, check: Check
 
 
 @pytest.mark.usefixtures("score")
+async def test_what_is_still_being_built_is_not_called_wrong(check: Check, pool: Pool) -> None:
+    await pool.execute("UPDATE leaderboards SET status = 'building'")
+    with pytest.raises(LeaderboardError, match="being built"):
+        await check()
+
+
+@pytest.mark.usefixtures("score")
 @pytest.mark.parametrize(
     ("board", "season", "code"),
     [("none", None, "leaderboard_not_found"), ("global", "2026-01-01T00:00:00Z", "season_not_found")],

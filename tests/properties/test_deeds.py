@@ -35,7 +35,8 @@ FINAL = """SELECT f.season, f.user_id, f.score
              JOIN seasons AS s USING (leaderboard_id, generation, season)
             WHERE leaderboard = $1 AND s.sealed_at IS NOT NULL"""
 ROLL = "UPDATE seasons SET closes_at = now() WHERE ends_at <= $1 AND closed_at IS NULL"
-BUILT = "SELECT NOT EXISTS (SELECT FROM leaderboards WHERE status <> 'ready')"
+BUILT = """SELECT NOT EXISTS (SELECT FROM leaderboards WHERE status <> 'ready')
+              AND NOT EXISTS (SELECT FROM builds)"""
 
 
 class Deeds:
