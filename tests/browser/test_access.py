@@ -114,6 +114,8 @@ async def test_axe_finds_nothing_for_an_admin(
         if name == "Leaderboards":
             await page.get_by_role("row", name=board.name).get_by_role("button", name="Edit").click()
             await expect(page.get_by_role("region", name=f"Edit {board.name}")).to_be_visible()
+            await page.get_by_role("button", name="Preview").click()
+            await expect(page.locator(".sides")).to_be_visible()
         await expect(page.get_by_role("tabpanel", name=name).locator("section").first).to_be_visible()
         assert await found_by_axe(page) == [], name
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
