@@ -184,7 +184,7 @@ async def test_two_replicas_announce_every_season_once(play: Play, pool: Pool, h
     while any(each.status == "waiting" for each in await listed(pool)):
         await asyncio.gather(one.run(), two.run())
     told = [heard.event["season"]["id"] for heard in hook.heard]
-    assert told == [season_id(key(hour(back))) for back in (5, 4, 3, 2, 1)]
+    assert sorted(told) == [season_id(key(hour(back))) for back in (5, 4, 3, 2, 1)]
 
 
 async def test_a_replica_that_takes_one_holds_up_no_other(play: Play, pool: Pool, hook: Receiver) -> None:
