@@ -127,7 +127,9 @@ class Games(Struct):
     """The query of the list of games."""
 
     limit: Limit = 100
-    cursor: str = ""
+    cursor: Annotated[
+        str, Meta(pattern=r"\A([a-z0-9][a-z0-9_-]{0,63})?\Z", description="a `next_cursor`")
+    ] = ""
 
 
 class LookupIn(Request, frozen=True):

@@ -38,7 +38,9 @@ class GamesQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """The query of the list of games."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 100
-    cursor: str = ""
+    cursor: Annotated[
+        str, Meta(pattern=r"\A([a-z0-9][a-z0-9_-]{0,63})?\Z", description="a `next_cursor`")
+    ] = ""
 
 
 class SessionsQuery(Struct, forbid_unknown_fields=True, frozen=True, rename={"since": "from", "until": "to"}):

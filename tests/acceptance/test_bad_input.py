@@ -187,6 +187,11 @@ async def test_a_wrong_parameter_is_named(api: httpx.AsyncClient, game: str, que
     check(await api.get(f"{game}/leaderboards/global/{query}"), 422, "invalid_request", path)
 
 
+@pytest.mark.parametrize("cursor", ["%00", "A", "a%20b", "%F0%9F%8F%86"])
+async def test_a_cursor_that_is_no_game_is_refused(api: httpx.AsyncClient, cursor: str) -> None:
+    check(await api.get(f"/v1/games?cursor={cursor}"), 422, "invalid_request", "cursor")
+
+
 @pytest.mark.parametrize(
     ("body", "path"),
     [
