@@ -7,7 +7,11 @@
 --   values a user.
 local origin, idle_ms, ties, page_size = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local s = open(origin)
-if not s then return {'miss'} end
+if not s then
+  -- A copy that someone loads or reads under another name of this server would lack these entries.
+  redis.call('DEL', STATE)
+  return {'miss'}
+end
 local status = s[1]
 if status == 'ready' then keep(idle_ms) end
 

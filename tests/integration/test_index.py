@@ -260,6 +260,19 @@ async def test_a_cut_connection_is_made_again(redis_url: str) -> None:
         await connection.close()
 
 
+async def test_an_apply_under_another_name_leaves_no_copy_that_lacks_it(
+    index: RankingIndex, redis_url: str
+) -> None:
+    await load(index, entry("ada", 5))
+    connection = Wire(redis_url, timeout=5)
+    other = RankingIndex(connection, idle_ms=IDLE_MS)
+    other.database_identity = "pg:2"
+    (reply,) = await other.send([other.apply(RANKING, [entry("ada", 9, 2)])])
+    assert read_applied(RANKING, reply) == Miss("miss")
+    assert await look(index, "ada") == Miss("miss")
+    await connection.close()
+
+
 DENSE = Ranking(2, 1, 0, "dense", "desc")
 
 
