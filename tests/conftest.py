@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, closing
 from secrets import token_hex
@@ -16,6 +18,7 @@ from redis.asyncio import Redis
 from shared.postgres import Pool, open_pool
 from tests import servers
 from tests.stack import Stack, running_stack
+from tests.support import wait_until
 
 _owned = ExitStack()
 """What belongs to the whole run, held by the process that started pytest."""
@@ -56,6 +59,16 @@ def pytest_unconfigure() -> None:
 def seed(pytestconfig: pytest.Config) -> int:
     """The run's random seed: printed at the start, set with TEST_SEED."""
     return int(pytestconfig.stash[RUN]["seed"])
+
+
+TURN = 45
+"""Seconds before an hour ends in which no test that lives by the hour is begun."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin what lives by the hour (it imports `hour`) when the hour does not end under it."""
+    if isinstance(item, pytest.Function) and hasattr(item.module, "hour"):
+        asyncio.run(wait_until(lambda: 3600 - time.time() % 3600 > TURN, timeout=TURN + 5))
 
 
 @pytest.fixture

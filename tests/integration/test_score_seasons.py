@@ -23,12 +23,9 @@ HOUR = timedelta(hours=1)
 WEEK = 7 * 86_400
 
 
-THIS_HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-
-
 def hour(back: int = 0) -> datetime:
-    """The start of the hour in which the tests began, or of one before."""
-    return THIS_HOUR - back * HOUR
+    """The start of this hour, or of one before."""
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - back * HOUR
 
 
 def key(moment: datetime) -> int:
