@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from shared.postgres import Pool, open_pool
 from tests import servers
 from tests.stack import Stack, running_stack
-from tests.support import wait_until
+from tests.support import emptied, wait_until
 
 _owned = ExitStack()
 """What belongs to the whole run, held by the process that started pytest."""
@@ -124,10 +124,7 @@ def valkey(worker_id: str) -> Iterator[str]:
 @pytest.fixture
 async def redis_url(valkey: str) -> str:
     """The URL of this worker's Valkey, emptied (scripts too)."""
-    async with Redis.from_url(valkey) as client:
-        await client.flushdb()
-        await client.script_flush()
-    return valkey
+    return await emptied(valkey)
 
 
 @pytest.fixture

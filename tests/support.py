@@ -8,6 +8,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
+
+
+async def emptied(url: str) -> str:
+    """Empty a Valkey (scripts too), so that what another test's game left is not taken for this one's."""
+    async with Redis.from_url(url) as client:
+        await client.flushdb()
+        await client.script_flush()
+    return url
 
 
 async def wait_until(condition: Callable[[], Any], timeout: float = 20.0) -> Any:

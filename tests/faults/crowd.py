@@ -181,6 +181,11 @@ class Crowd:
             return None
         self.statuses[reply.status_code] += 1
         if reply.status_code in {200, 201, *also}:
+            try:
+                reply.json()
+            except ValueError:
+                self.wrong.append(f"{method} {path}: no JSON: {reply.headers!r} {reply.content!r}")
+                return None
             return reply
         if reply.status_code not in CLEAN_ERRORS:
             self.wrong.append(f"{method} {path}: {reply.status_code} {reply.text}")

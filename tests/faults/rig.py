@@ -18,7 +18,7 @@ from deploy.processes import Program, spawn, stop
 from shared.keys import SigningKey, write_jwks
 from tests.faults.season import Season
 from tests.proxy import Wire, wire
-from tests.support import wait_until
+from tests.support import emptied, wait_until
 
 PAIRS = (
     "client-gateway",
@@ -129,6 +129,7 @@ async def services(folder: Path, stores: Stores, **settings: str) -> AsyncIterat
 @asynccontextmanager
 async def wired(folder: Path, database_url: str, redis_url: str, **settings: str) -> AsyncIterator[Rig]:
     """Run the services with a wire on the way to each store too."""
+    await emptied(redis_url)
     async with AsyncExitStack() as stack:
         wires: dict[str, Wire] = {}
         environ: dict[str, dict[str, str]] = {"score": {}, "rank": {}}
