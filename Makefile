@@ -16,7 +16,7 @@ ON_POSTGRES = score or rank or index or loading or profiles or migrations or fol
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run example demo screenshots test test-all test-postgres15 test-containers bench bench-quick check format schema lock release clean
+.PHONY: help run example demo screenshots test test-all test-slow test-postgres15 test-containers bench bench-quick check format schema lock release clean
 
 help: ## List these doors
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: $(VENV)/.dev ## Run the tests (one: make test ARGS="-n0 tests/unit/test_na
 
 test-all: $(VENV)/.dev ## Run all tests, the slow ones too, and report what they cover
 	$(BIN)/python -m pytest $(SHARED) --cov --cov-report=term:skip-covered $(ARGS)
+
+test-slow: $(VENV)/.dev ## Run only the slow ones: kills, clocks, ten thousand calls against the model
+	$(BIN)/python -m pytest $(SHARED) -m slow $(ARGS)
 
 test-postgres15: $(VENV)/.dev ## Run what touches Postgres on Debian's Postgres 15 (package postgresql-15)
 	pg_virtualenv -v 15 -o fsync=off -o max_connections=200 -o shared_preload_libraries=pg_stat_statements \

@@ -56,7 +56,8 @@ def once(browser: Browser, url: str) -> dict[str, Any]:
     context = browser.new_context()
     page = context.new_page()
     page.goto(url)
-    seen: dict[str, Any] = page.wait_for_function(LOOK).json_value()
+    page.wait_for_function(LOOK)
+    seen: dict[str, Any] = page.evaluate(LOOK)
     context.close()
     return seen
 
