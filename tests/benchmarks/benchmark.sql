@@ -77,3 +77,13 @@ INSERT INTO session_results (game_id, period, session_id, user_id, score, played
 SELECT s.game_id, s.period, s.session_id, 'u' || (s.n - 1) * 10 + k, floor(random() * 10000)::bigint, s.played_at
   FROM (SELECT *, row_number() OVER (ORDER BY session_id) AS n FROM game_sessions WHERE game_id = %(game)s) AS s
  CROSS JOIN generate_series(0, 9) AS k;
+
+-- name: bytes_a_row
+-- What a row of each large table takes with its indexes, partitions taken together.
+SELECT name, round(sum(bytes) / sum(rows))
+  FROM (SELECT coalesce(i.inhparent::regclass::text, c.relname) AS name,
+               pg_total_relation_size(c.oid) AS bytes, c.reltuples AS rows
+          FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
+         WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace AND c.reltuples >= 1000) AS tables
+ GROUP BY name
+ ORDER BY name;

@@ -62,6 +62,8 @@ def grow(stack: Stack, users: int) -> None:
         db.execute(SQL["fold_board"], ("global",))
         db.execute("VACUUM ANALYZE")
         db.execute("CHECKPOINT")
+        for table, size in db.execute(SQL["bytes_a_row"]):
+            console.print(f"  {table}: {size} bytes a row")
 
 
 def await_index(stack: Stack) -> float:

@@ -33,11 +33,11 @@ INDEX_MB = 127
 NODE_GB = 4
 """The most one Valkey node is given: a new one loads 30 million entries in some minutes."""
 
-PLAYER_BYTES = 470
-"""Of Postgres for a player with one board: profile, entry, their indexes (`tests.benchmarks.growth`)."""
+PLAYER_BYTES = 350
+"""Of Postgres for a player with one board: row, entry, indexes (`tests.benchmarks.growth` prints them)."""
 
-RESULT_BYTES = 230
-"""Of Postgres for a recorded result, its share of a session of ten, their indexes (the same)."""
+RESULT_BYTES = 410
+"""Of Postgres for a session of one result, with their indexes (the same)."""
 
 ACTIVE, SESSIONS, LOOKS, PEAK = 0.1, 10, 40, 4
 """Of all players on a day, sessions and reads of each of those, and the peak against the day's mean."""
