@@ -12,7 +12,7 @@ import msgspec
 from score_service import webhooks
 from score_service.building import Builder, announce
 from score_service.store import SQL
-from shared.boards import Game, Games, board_with_build, outline
+from shared.boards import DEFINITION, Game, Games, board_with_build, outline
 from shared.errors import LeaderboardError, invalid, not_found
 from shared.messages import GameIn, GameOut, LeaderboardDefined, LeaderboardIn, LeaderboardOut
 from shared.names import clean, is_slug
@@ -22,21 +22,7 @@ from shared.wire import Line
 
 log = logging.getLogger(__name__)
 
-COLUMNS = (
-    "title",
-    "operator",
-    "sort_order",
-    "ties",
-    "schedule",
-    "timezone",
-    "modes",
-    "min_score",
-    "max_score",
-    "index_shards",
-)
-"""What a definition says, in the order of the statements that take one."""
-
-FOLDING = COLUMNS[1:-1]
+FOLDING = DEFINITION[1:-1]
 """What a board's entries depend on: changed, the board is built anew as the next generation."""
 
 
@@ -140,12 +126,12 @@ class Definitions:
         build = await connection.fetchrow(SQL["build_of_leaderboard"], board)
         if build is not None and build["failure_code"] is None and _same(FOLDING, build, definition):
             await connection.execute(SQL["retitle_build"], board, definition[0], definition[-1])
-            return not _same(COLUMNS, build, definition)
+            return not _same(DEFINITION, build, definition)
         if is_ready and _same(FOLDING, before, definition):
             # Back to what is in force: what was on its way is not wanted any more.
             await _cancel(connection, board)
             await connection.execute(SQL["replace_leaderboard"], game.game_id, name, *definition)
-            return build is not None or not _same(COLUMNS, before, definition)
+            return build is not None or not _same(DEFINITION, before, definition)
         has_history = await connection.fetchval(SQL["has_history"], game.game_id, board)
         if not is_ready or not has_history:  # nobody reads by this row, or there is nothing to read
             await connection.execute(SQL["replace_leaderboard"], game.game_id, name, *definition)
@@ -174,7 +160,7 @@ class Definitions:
                 raise not_found("leaderboard", f"{game.game} has no leaderboard {clean(name)!r}")
             build = await connection.fetchrow(SQL["build_of_leaderboard"], before["leaderboard_id"])
             if build is None or build["failure_code"] is not None:
-                definition = tuple(before[column] for column in COLUMNS)
+                definition = tuple(before[column] for column in DEFINITION)
                 await _start(connection, before, definition, carries=before["status"] == "ready")
                 await connection.execute(SQL["bump_rules"], game.game_id)
                 await connection.execute(SQL["audit"], game.game_id, key_id, "rebuild", name, None)
@@ -273,7 +259,7 @@ async def _cancel(connection: Connection, leaderboard_id: int) -> None:
 
 
 def _same(columns: tuple[str, ...], row: Any, definition: tuple[Any, ...]) -> bool:
-    given = dict(zip(COLUMNS, definition, strict=True))
+    given = dict(zip(DEFINITION, definition, strict=True))
     return all(row[column] == given[column] for column in columns)
 
 
@@ -287,7 +273,7 @@ def carries(before: Any, definition: tuple[Any, ...]) -> bool:
 
 
 def columns_of(body: LeaderboardIn) -> tuple[Any, ...]:
-    """Return what a definition says, in the order of `COLUMNS`."""
+    """Return what a definition says, in the order of `DEFINITION`."""
     modes = None if body.modes is None else sorted(set(body.modes))
     return (
         body.title,

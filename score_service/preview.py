@@ -9,10 +9,10 @@ import asyncpg
 import msgspec
 
 from score_service.committer import BEYOND, OUT_OF_RANGE
-from score_service.definitions import COLUMNS, carries, check, columns_of
+from score_service.definitions import carries, check, columns_of
 from score_service.store import SQL
 from shared.answers import Move, Preview, PreviewEntry, PreviewSide
-from shared.boards import Game
+from shared.boards import DEFINITION, Game
 from shared.errors import LeaderboardError
 from shared.messages import LeaderboardIn
 from shared.names import MAX_SCORE, season_id
@@ -96,7 +96,7 @@ def _row(game: Game, board: Board | None, before: Any, body: LeaderboardIn) -> s
     """Return a definition as a row of leaderboards, in JSON; its one season is given to the fold."""
     definition = columns_of(body)
     keeps = before is not None and carries(before, definition)
-    row = dict(zip(COLUMNS, definition, strict=True)) | {
+    row = dict(zip(DEFINITION, definition, strict=True)) | {
         "leaderboard_id": 0 if board is None else board.leaderboard_id,
         "game_id": game.game_id,
         "generation": before["generation"] if keeps else -1,

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from shared.errors import StoreUnavailable, not_found
 from shared.messages import LeaderboardIn, LeaderboardOut
@@ -200,8 +200,7 @@ def board_from_row(row: Any, build: Build | None = None) -> Board:
     )
 
 
-NEXT = (
-    "generation",
+DEFINITION = (
     "title",
     "operator",
     "sort_order",
@@ -213,6 +212,9 @@ NEXT = (
     "max_score",
     "index_shards",
 )
+"""The columns of what a definition says, in the order of the statements that take one."""
+
+NEXT = ("generation", *DEFINITION)
 """What a definition on its way has of its own."""
 
 
@@ -234,19 +236,11 @@ def outline(board: Board) -> LeaderboardOut:
     status: Any = "building" if build is not None else board.status
     if failed:
         status = "ready" if board.status == "ready" else "failed"
-    own = definition_of(board)
+    said = structs.asdict(definition_of(board))
+    del said["webhook"]  # only who may define a board is told where its seasons are announced
     return LeaderboardOut(
         leaderboard=board.leaderboard,
-        title=own.title,
-        operator=own.operator,
-        order=own.order,
-        ties=own.ties,
-        schedule=own.schedule,
-        timezone=own.timezone,
-        modes=own.modes,
-        min_score=own.min_score,
-        max_score=own.max_score,
-        index_shards=own.index_shards,
+        **said,
         status=status,
         progress=UNSET if build is None or failed else build.progress,
         next=UNSET if build is None or board.status != "ready" else definition_of(build.board),
