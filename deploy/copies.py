@@ -416,12 +416,12 @@ class Ranks:
         """Yield rows by rank with the place of the first one, or those of some users."""
         key = (*_key(self._ranking), self._ranking.ties)
         if users is not None:
-            rows = await connection.fetch(SQL["ranks_of_users"], *key, users)
+            rows = await connection.fetch(SQL["ranks"], *key, users)
             for at in range(0, len(rows), CHUNK):
                 yield None, rows[at : at + CHUNK]
             return
         done = 0
-        cursor: Any = await connection.cursor(SQL["ranks_of_ranking"], *key)
+        cursor: Any = await connection.cursor(SQL["ranks"], *key, None)
         while rows := await cursor.fetch(CHUNK):
             yield done, rows
             done += len(rows)

@@ -132,21 +132,10 @@ SELECT coalesce(sum(jsonb_array_length(change -> 3)), 0)::bigint
 -- How many entries of a ranking have changed since a version was given out.
 SELECT count(*) FROM entries WHERE leaderboard_id = $1 AND generation = $2 AND season = $3 AND version > $4;
 
--- name: ranks_of_ranking
--- Where everyone of a ranking stands: read through a cursor; $4 is the tie policy.
-SELECT user_id, version,
-       CASE $4::text WHEN 'first' THEN row_number() OVER places
-                     WHEN 'dense' THEN dense_rank() OVER scores ELSE rank() OVER scores END AS rank,
-       count(*) OVER (PARTITION BY sort_key) AS ties
-  FROM entries
- WHERE leaderboard_id = $1 AND generation = $2 AND season = $3 AND NOT hidden AND deleted_at IS NULL
-WINDOW scores AS (ORDER BY sort_key),
-       places AS (ORDER BY sort_key, tiebreak, user_id);
-
--- name: ranks_of_users
--- The same for some users.
+-- name: ranks
+-- Where those of a ranking stand, best first; $4 is the tie policy, $5 some users (NULL: everyone).
 SELECT user_id, version, rank, ties
-  FROM (SELECT user_id, version,
+  FROM (SELECT user_id, version, sort_key, tiebreak,
                CASE $4::text WHEN 'first' THEN row_number() OVER places
                              WHEN 'dense' THEN dense_rank() OVER scores ELSE rank() OVER scores END AS rank,
                count(*) OVER (PARTITION BY sort_key) AS ties
@@ -154,4 +143,5 @@ SELECT user_id, version, rank, ties
          WHERE leaderboard_id = $1 AND generation = $2 AND season = $3 AND NOT hidden AND deleted_at IS NULL
         WINDOW scores AS (ORDER BY sort_key),
                places AS (ORDER BY sort_key, tiebreak, user_id)) AS ranked
- WHERE user_id = ANY ($5::text[]);
+ WHERE $5::text[] IS NULL OR user_id = ANY ($5)
+ ORDER BY sort_key, tiebreak, user_id;
