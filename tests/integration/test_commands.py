@@ -4,36 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from secrets import token_hex
 from typing import Any
 
 import psycopg
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from deploy.api import Away, Leaderboard, Refused
-from deploy.cli import main
 from deploy.embedded import free_ports
 from tests.doors import Service
+from tests.integration.conftest import Run
 from tests.stack import Stack
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(stack: Stack) -> Run:
-    """Runs a command against the stack."""
-    environ = {"LOCAL_DATA_DIR": str(stack.folder), "COLUMNS": "120"}
-    return lambda *words: CliRunner(env=environ).invoke(main, [str(word) for word in words])
-
-
-@pytest.fixture
-def game(run: Run) -> str:
-    """A game of this test's own."""
-    name = f"g{token_hex(6)}"
-    assert run("games", "make", name).exit_code == 0
-    return name
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from gateway.settings import Settings
 from gateway.upstream import Address, Upstream
 from shared.keys import SigningKey, write_jwks
 from shared.postgres import Pool
-from tests.integration.test_rank_process import process
+from tests.processes import process
 from tests.rank import put_board, put_entries
 from tests.support import wait_until
 
@@ -80,7 +80,7 @@ async def test_no_read_fails_while_replicas_go_from_one_to_three_to_one(
     rank = Upstream("rank", "http://rank:80", connections=8, waiting=100, streams=10, lookup=lookup)
     stores = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as readers:
-        replicas = [await stack.enter_async_context(process(**stores)) for _ in range(3)]
+        replicas = [await stack.enter_async_context(process("rank", **stores)) for _ in range(3)]
         addresses = [("127.0.0.1", client.base_url.port or 0) for _, client in replicas]
         names[:] = addresses[:1]
         await rank.resolve()

@@ -6,24 +6,22 @@ import asyncio
 import csv
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from redis import Redis
 
 from deploy.api import Leaderboard
-from deploy.cli import main
 from deploy.sources import Unusable, read
 from deploy.transfer import Target, bring_in
+from tests.integration.conftest import Run
 from tests.stack import Stack
 
-Run = Callable[..., Result]
 Order = str
 
 # The tables as Nakama's migrations leave them, as far as records and their order go.
@@ -54,19 +52,6 @@ NAKAMAS_ORDER = """
 SELECT owner_id::text FROM leaderboard_record WHERE leaderboard_id = 'weekly' AND expiry_time = '2199-01-01Z'
 ORDER BY score DESC, subscore DESC, owner_id DESC
 """
-
-
-@pytest.fixture
-def run(stack: Stack) -> Run:
-    environ = {"LOCAL_DATA_DIR": str(stack.folder), "COLUMNS": "120"}
-    return lambda *words: CliRunner(env=environ).invoke(main, [str(word) for word in words])
-
-
-@pytest.fixture
-def game(run: Run) -> str:
-    name = f"g{token_hex(6)}"
-    assert run("games", "make", name).exit_code == 0
-    return name
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from shared.postgres import Pool
 from tests.doors import OK, Service
 from tests.integration.test_gateway_balance import Ask, address, burst
 from tests.integration.test_gateway_scaling import gateway
-from tests.integration.test_rank_process import TOP, process
+from tests.integration.test_rank_process import TOP
+from tests.processes import process
 from tests.rank import put_board, put_entries
 from tests.support import wait_until
 
@@ -142,7 +143,7 @@ async def test_a_stopping_service_says_so_and_serves_until_nobody_is_connected(
 ) -> None:
     await put_entries(pool, await put_board(pool), [("ada", 5)])
     stores = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "LEAVE_SECONDS": "30"}
-    async with process(**stores) as (running, client):
+    async with process("rank", **stores) as (running, client):
         assert "connection" not in (await client.get(TOP)).headers
         running.send_signal(signal.SIGTERM)
 

@@ -6,50 +6,21 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import httpx
 import pytest
 
-from deploy.embedded import free_ports
 from shared.postgres import Pool
+from tests.processes import exchange, process
 from tests.rank import put_board, put_entries
-from tests.support import wait_until
 
 TOP = "/v1/games/demo/leaderboards/global/top"
-
-
-@asynccontextmanager
-async def process(**settings: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
-    """Run rank_service on a free port; yield it, and a client, once it is ready."""
-    (port,) = free_ports(1)
-    environ = {**os.environ, "RANK_PORT": str(port), **settings}
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "rank_service", env=environ, stderr=asyncio.subprocess.DEVNULL
-    )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        try:
-            await wait_until(lambda: is_ready(client), timeout=20)
-            yield running, client
-        finally:
-            if running.returncode is None:
-                running.kill()
-            await running.wait()
-
-
-async def is_ready(client: httpx.AsyncClient) -> bool:
-    try:
-        return (await client.get("/readyz")).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 async def test_it_serves_and_ends_in_time_with_a_stream_open(
     pool: Pool, database_url: str, redis_url: str
 ) -> None:
     await put_entries(pool, await put_board(pool), [("ada", 5)])
-    async with process(DATABASE_URL=database_url, REDIS_URL=redis_url) as (running, client):
+    async with process("rank", DATABASE_URL=database_url, REDIS_URL=redis_url) as (running, client):
         assert (await client.get(TOP)).json()["entries"][0]["user_id"] == "ada"
         async with client.stream("GET", TOP.replace("top", "stream")) as stream:
             chunks = stream.aiter_bytes()
@@ -65,7 +36,7 @@ async def test_an_answer_is_sent_whole_however_it_is_asked_for(
     pool: Pool, database_url: str, redis_url: str
 ) -> None:
     await put_entries(pool, await put_board(pool), [(f"u{i}", i) for i in range(100)])
-    async with process(DATABASE_URL=database_url, REDIS_URL=redis_url) as (_, client):
+    async with process("rank", DATABASE_URL=database_url, REDIS_URL=redis_url) as (_, client):
         replies = await asyncio.gather(*(client.get(f"{TOP}?limit={i}") for i in range(1, 101)))
         assert [len(reply.json()["entries"]) for reply in replies] == [*range(1, 101)]
         closing = await client.get(TOP, headers={"connection": "close"})
@@ -87,16 +58,6 @@ async def test_wrong_settings_are_told_at_once(name: str, value: str) -> None:
     assert name.encode() in said
 
 
-async def exchange(client: httpx.AsyncClient, requests: str) -> list[str]:
-    """Send requests at once over one connection that the last one closes; return the answers."""
-    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-    writer.write(requests.encode())
-    answers = (await reader.read()).decode()
-    writer.close()
-    await writer.wait_closed()
-    return answers.split("HTTP/1.1 ")[1:]
-
-
 async def test_pipelined_requests_are_answered_in_order_whichever_way_they_go(
     pool: Pool, database_url: str, redis_url: str
 ) -> None:
@@ -105,8 +66,8 @@ async def test_pipelined_requests_are_answered_in_order_whichever_way_they_go(
     paths = [f"{users}/ada", TOP, f"{users}/%61da", "/healthz", f"{users}/bob", f"{users}/cleo", "/nowhere"]
     requests = "".join(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n" for path in paths)
     last = f"GET {users}/bob/around HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    async with process(DATABASE_URL=database_url, REDIS_URL=redis_url) as (_, client):
-        answers = await exchange(client, requests + last)
+    async with process("rank", DATABASE_URL=database_url, REDIS_URL=redis_url) as (_, client):
+        answers = await exchange(client, [requests + last])
     assert [answer[:3] for answer in answers] == ["200", "200", "200", "200", "200", "404", "404", "200"]
     assert ['"entry":{"rank":2' in answer for answer in answers] == [False] * 4 + [True, False, False, True]
     assert "entry_not_found" in answers[5]

@@ -4,59 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
-from deploy.embedded import free_ports
 from score_service.routes import direct
 from shared.direct import MAX_BODY
-from tests.support import wait_until
+from tests.processes import exchange, process
 
 SESSIONS = "/v1/games/demo/sessions"
 
 
 @asynccontextmanager
-async def process(database_url: str, redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """Run score_service on a free port; yield a client once it is ready, with a game called demo."""
-    (port,) = free_ports(1)
-    environ = {**os.environ, "SCORE_PORT": str(port), "DATABASE_URL": database_url, "REDIS_URL": redis_url}
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "score_service", env=environ, stderr=asyncio.subprocess.DEVNULL
-    )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        try:
-            await wait_until(lambda: is_ready(client), timeout=20)
-            await client.put("/v1/games/demo", json={})
-            yield client
-        finally:
-            if running.returncode is None:
-                running.kill()
-            await running.wait()
-
-
-async def is_ready(client: httpx.AsyncClient) -> bool:
-    try:
-        return (await client.get("/readyz")).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-async def exchange(client: httpx.AsyncClient, pieces: Iterable[str]) -> list[str]:
-    """Send pieces over one connection that the last request closes; return the answers."""
-    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-    for piece in pieces:
-        writer.write(piece.encode())
-        await writer.drain()
-        await asyncio.sleep(0)
-    answers = (await reader.read()).decode()
-    writer.close()
-    await writer.wait_closed()
-    return answers.split("HTTP/1.1 ")[1:]
+async def serving(database_url: str, redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Run score_service; yield a client of it, with a game called demo."""
+    async with process("score", DATABASE_URL=database_url, REDIS_URL=redis_url) as (_, client):
+        await client.put("/v1/games/demo", json={})
+        yield client
 
 
 def posted(user: str, *headers: str, path: str = SESSIONS, padding: int = 0) -> str:
@@ -77,7 +43,7 @@ async def test_pipelined_sessions_are_answered_in_order_whichever_way_they_go(
         posted("eve", path="/v1/games/none/sessions"),
         posted("fay", "connection: close"),
     ]
-    async with process(database_url, redis_url) as client:
+    async with serving(database_url, redis_url) as client:
         answers = await exchange(client, ["".join(requests)])
     assert [answer[:3] for answer in answers] == ["201", "201", "201", "201", "404", "201"]
     assert ["ada" in answers[0], "bob" in answers[1], "cyd" in answers[2], "dan" in answers[3]] == [True] * 4
@@ -85,13 +51,13 @@ async def test_pipelined_sessions_are_answered_in_order_whichever_way_they_go(
 
 async def test_a_body_may_come_in_any_pieces(database_url: str, redis_url: str) -> None:
     text = posted("ada", "x-request-id: r1") + posted("bob") + posted("me", "connection: close")
-    async with process(database_url, redis_url) as client:
+    async with serving(database_url, redis_url) as client:
         answers = await exchange(client, text)
     assert [answer[:3] for answer in answers] == ["201", "201", "422"]
 
 
 async def test_a_body_cut_short_records_nothing(database_url: str, redis_url: str) -> None:
-    async with process(database_url, redis_url) as client:
+    async with serving(database_url, redis_url) as client:
         _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
         writer.write(posted("ada").encode()[:-5])
         writer.close()
