@@ -28,6 +28,18 @@ SELECT count(*)
               WHERE leaderboard = 'late' AND deleted_at IS NULL) AS told USING (user_id)
  WHERE truth.score IS DISTINCT FROM told.score"""
 
+GATES = (20, 50)
+"""Percent of the users after which the chunk that passes them is held, folded but not committed."""
+HOLD = """
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.user_id < 'u2' AND NEW.user_id >= 'u2' THEN PERFORM pg_advisory_xact_lock_shared(20); END IF;
+    IF OLD.user_id < 'u5' AND NEW.user_id >= 'u5' THEN PERFORM pg_advisory_xact_lock_shared(50); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER hold BEFORE UPDATE OF user_id ON builds FOR EACH ROW EXECUTE FUNCTION hold()"""
+HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND NOT granted"
+
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -57,6 +69,7 @@ async def play(api: httpx.AsyncClient, rng: random.Random, over: asyncio.Event) 
 async def test_a_builder_killed_in_the_middle_under_load_loses_and_doubles_nothing(
     stack: Stack, rng: random.Random
 ) -> None:
+    connection = await asyncpg.connect(stack.values["DATABASE_URL"])
     async with stack.client(timeout=20) as api:
         assert (await api.put(PATH, json={})).status_code == 201
         with psycopg.connect(stack.values["DATABASE_URL"], autocommit=True) as db:
@@ -64,32 +77,32 @@ async def test_a_builder_killed_in_the_middle_under_load_loses_and_doubles_nothi
             assert row is not None
             copy(db, row[0], SIZE)
             db.execute("ANALYZE")
+        await connection.execute(HOLD)
+        for gate in GATES:
+            await connection.execute("SELECT pg_advisory_lock($1)", gate)
         over = asyncio.Event()
         playing = [asyncio.create_task(play(api, rng, over)) for _ in range(4)]
-        reply = await api.put(f"{PATH}/leaderboards/late", json={})
-        assert (reply.status_code, reply.json()["status"]) == (201, "building")
+        putting = asyncio.create_task(api.put(f"{PATH}/leaderboards/late", json={}))
 
-        async def told() -> dict[str, Any]:
+        async def status() -> Any:
             reply = await api.get(f"{PATH}/leaderboards/late")
-            body: dict[str, Any] = reply.json() if reply.status_code == 200 else {}
-            return body
+            return reply.json()["status"] if reply.status_code == 200 else reply.status_code
 
-        async def is_midway() -> bool:
-            return bool((await told()).get("progress", 0) > 0.05)
-
-        async def is_ready() -> bool:
-            return (await told()).get("status") == "ready"
-
-        for _ in range(2):
-            await wait_until(is_midway, timeout=60)
-            assert not await is_ready()
+        for gate in GATES:
+            await wait_until(lambda gate=gate: connection.fetchval(HELD, gate), timeout=60)  # type: ignore[misc]
+            assert await status() == "building"
             pid = stack.pid("SCORE")
             os.kill(pid, signal.SIGKILL)
             await wait_until(lambda pid=pid: stack.pid("SCORE") != pid, timeout=15)  # type: ignore[misc]
+            await connection.execute("SELECT pg_advisory_unlock($1)", gate)
+
+        async def is_ready() -> bool:
+            return bool(await status() == "ready")
+
         await wait_until(is_ready, timeout=120)
+        assert (await putting).status_code >= 500, "its answer was killed"
         over.set()
         recorded = sum(await asyncio.gather(*playing))
-    connection = await asyncpg.connect(stack.values["DATABASE_URL"])
     assert await connection.fetchval(WRONG) == 0
     assert recorded
     one = (

@@ -43,7 +43,7 @@ def settings(stack: Stack) -> str:
 
 @pytest.fixture
 def prometheus(stack: Stack, tmp_path: Path) -> Iterator[str]:
-    """The URL of a Prometheus that scrapes the stack."""
+    """The address of a Prometheus that scrapes the stack."""
     (tmp_path / "prometheus.yml").write_text(settings(stack))
     shutil.copy(MONITORING / "alerts.yml", tmp_path)
     (port,) = free_ports(1)
@@ -54,29 +54,35 @@ def prometheus(stack: Stack, tmp_path: Path) -> Iterator[str]:
         f"--web.listen-address=127.0.0.1:{port}",
     )
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        yield f"http://127.0.0.1:{port}/api/v1"
+        yield f"http://127.0.0.1:{port}"
         process.terminate()
 
 
 async def told(url: str, path: str, **query: str) -> Any:
-    """Return what Prometheus answers; None while it is not up."""
+    """Return what Prometheus answers."""
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"{url}/api/v1/{path}", params=query)).json()
+
+
+async def is_ready(url: str) -> bool:
+    """Return whether Prometheus takes questions: it listens before that, and says 503."""
     try:
         async with httpx.AsyncClient() as client:
-            return (await client.get(f"{url}/{path}", params=query)).json()
+            return (await client.get(f"{url}/-/ready")).is_success
     except httpx.TransportError:
-        return None
+        return False
 
 
 async def test_everything_is_scraped_and_every_query_is_one(stack: Stack, prometheus: str) -> None:
     async def up() -> bool:
-        answer = await told(prometheus, "targets")
-        targets = answer["data"]["activeTargets"] if answer else []
+        targets = (await told(prometheus, "targets"))["data"]["activeTargets"]
         return len(targets) == 3 and {target["health"] for target in targets} == {"up"}
 
     async def judged() -> bool:
         groups = (await told(prometheus, "rules"))["data"]["groups"]
         return {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
 
+    await wait_until(lambda: is_ready(prometheus), timeout=30)
     await wait_until(up, timeout=30)
     await wait_until(judged, timeout=30)
     board = json.loads((MONITORING / "grafana" / "dashboards" / "leaderboard.json").read_text())
