@@ -10,6 +10,7 @@ from datetime import timedelta
 import msgspec
 import orjson
 from prometheus_client import Counter, Gauge
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from rank_service.answers import Answers
@@ -29,6 +30,12 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5.0
 """Connecting to hear events may take this long."""
 
+PULSE = 1.0
+"""Seconds without an event after which the server is asked whether it is there."""
+
+SILENCE = 3.0
+"""Seconds without a word after which the connection is given up: a half-open one would be silent for good."""
+
 LATE = timedelta(seconds=1)
 """A committed batch that is not applied by then is missing from the index."""
 
@@ -36,6 +43,11 @@ LATE_BATCHES = 1_000
 """Late batches looked at; when there are more, no index is trusted."""
 
 EVENTS = Counter("leaderboard_rank_events_total", "Events heard.", ["kind"])
+LOST = Counter(
+    "leaderboard_rank_subscriptions_lost_total",
+    "Subscriptions to events that ended: broken off, or silent for too long.",
+    ["reason"],
+)
 BEHIND = Gauge("leaderboard_rank_rankings_behind", "Rankings answered from Postgres for writes not applied.")
 
 
@@ -56,7 +68,7 @@ class Listening:
         self._live = live
 
     async def listen(self) -> None:
-        """Act on events until the connection breaks.
+        """Act on events until the connection breaks, or is silent for too long.
 
         Raises:
             StoreUnavailable: it did; events were or will be missed.
@@ -64,17 +76,37 @@ class Listening:
         try:
             url, *_ = await self._line.urls()
             async with client(url, timeout=CONNECT_SECONDS) as redis, redis.pubsub() as channel:
-                await channel.subscribe(CHANNEL)
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await channel.subscribe(CHANNEL)
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():  # redis-py swallows it while connecting
                     raise asyncio.CancelledError
-                # Whatever was missed while nobody listened is looked at now.
-                self._live.notice_all()
-                async for message in channel.listen():
-                    if message["type"] == "message":
-                        self.hear(message["data"])
-        except (RedisError, OSError) as error:
+                await self._follow(channel)
+        except TimeoutError as error:
+            LOST.labels("silent").inc()
+            raise StoreUnavailable(f"events are not heard: {error!r}") from error
+        # RuntimeError: uvloop's, for writing to a connection whose end has not reached redis-py yet.
+        except (RedisError, OSError, RuntimeError) as error:
+            LOST.labels("broken").inc()
             raise StoreUnavailable(f"events are not heard: {error}") from error
+
+    async def _follow(self, channel: PubSub) -> None:
+        now = asyncio.get_running_loop().time
+        heard = now()
+        while True:
+            message = await channel.get_message(timeout=PULSE)
+            if message is not None:
+                heard = now()
+                if message["type"] == "subscribe":
+                    # Whatever was missed while nobody listened is looked at now.
+                    self._yesterday.forget_all()
+                    self._live.notice_all()
+                elif message["type"] == "message":
+                    self.hear(message["data"])
+            elif now() - heard > SILENCE:
+                raise TimeoutError(f"redis has been silent for {SILENCE:g} s")
+            else:
+                await channel.ping()
 
     def hear(self, data: bytes) -> None:
         """Act on one event; one that cannot be read is counted and left."""

@@ -77,6 +77,10 @@ class Yesterday:
         for asked in [each for each in self._ranks if each.user_id == user_id]:
             del self._ranks[asked]
 
+    def forget_all(self) -> None:
+        """Forget what is kept of everyone: an erasure may have gone unheard."""
+        self._ranks.clear()
+
     async def close(self) -> None:
         """Wait for the statement under way."""
         await self._asking.close()

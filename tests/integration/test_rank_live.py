@@ -14,12 +14,13 @@ import pytest
 from redis.asyncio import Redis
 from starlette.routing import Router
 
-from rank_service import live
+from rank_service import live, worker
 from rank_service.routes import routes
 from shared import profiles
 from shared.events import CHANNEL, ProfileChanged, encode
 from shared.postgres import Pool
 from shared.wire import Wire
+from tests.proxy import wire
 from tests.rank import Rank, put_board, rank_service
 from tests.score import Score, score_service
 from tests.support import wait_until
@@ -258,6 +259,51 @@ async def test_a_change_without_an_event_is_seen_by_looking(
         monkeypatch.setattr(type(rank.state["live"]), "notice", lambda *_: None)
         await score.post(("ada", 5))
         assert (await reader.event("top", 2))["total"] == 1
+
+
+@pytest.fixture
+def events_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams look when they hear an event, and silence is noticed sooner than it is in earnest."""
+    monkeypatch.setattr(live, "POLL", 600.0)
+    for name, seconds in {"PULSE": 0.1, "SILENCE": 0.5, "CONNECT_SECONDS": 0.5}.items():
+        monkeypatch.setattr(worker, name, seconds, raising=False)
+
+
+@pytest.mark.usefixtures("events_only")
+async def test_a_subscription_that_is_dead_without_a_word_is_noticed_and_made_anew(
+    database_url: str, redis_url: str, score: Score
+) -> None:
+    async with wire(redis_url) as cable, rank_service(database_url, cable.url) as rank:
+        await rank.ready()
+        async with reading(rank) as reader:
+            await reader.event("top")
+            cable.hush()
+            for turn in range(1, 4):
+                await score.post(("ada", 1))
+                await wait_until(lambda turn=turn: shown_score(reader) == turn)  # type: ignore[misc]
+
+
+@pytest.mark.usefixtures("events_only")
+async def test_subscribing_to_a_server_that_says_nothing_is_given_up_and_tried_again(
+    database_url: str, redis_url: str, score: Score
+) -> None:
+    async with wire(redis_url) as cable, rank_service(database_url, cable.url) as rank:
+        await rank.ready()
+        async with reading(rank) as reader:
+            await reader.event("top")
+            silent = worker.LOST.labels("silent")
+            before = silent._value.get()
+            cable.silent = True
+            await wait_until(lambda: silent._value.get() >= before + 3)
+            await score.post(("ada", 1))
+            cable.hush()
+            await cable.heal()
+            await wait_until(lambda: shown_score(reader) == 1)
+
+
+def shown_score(reader: Reader) -> int:
+    entries = reader.events("top")[-1]["entries"]
+    return int(entries[0]["score"]) if entries else 0
 
 
 async def test_a_changed_name_makes_a_new_page(

@@ -85,6 +85,17 @@ async def test_a_silent_wire_loses_what_is_sent(cable: Wire, ends: Ends) -> None
     assert await said(ends, b"found") == b"found"
 
 
+async def test_a_hushed_connection_stays_dead_and_new_ones_pass(cable: Wire, ends: Ends) -> None:
+    await said(ends, b"open")
+    cable.hush()
+    await cable.heal()
+    with pytest.raises(TimeoutError):
+        await said(ends, b"lost", timeout=0.1)
+    other = await connect(cable)
+    assert await said(other, b"found") == b"found"
+    break_off(other[1])
+
+
 async def test_an_answer_is_broken_off_in_the_middle(cable: Wire, ends: Ends) -> None:
     cable.reset_after = 3
     with pytest.raises((ConnectionError, asyncio.IncompleteReadError)) as broken:
