@@ -24,8 +24,8 @@ class Wire:
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._port = 0
-        self._hushed = 0
-        self._opened = 0
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._hushed: set[asyncio.StreamWriter] = set()
         self.delay = 0.0
         self.chunk = 65_536
         self.silent = False
@@ -55,7 +55,7 @@ class Wire:
 
     def hush(self) -> None:
         """Let the connections there are be dead without a word, for good (half-open); new ones pass."""
-        self._hushed = self._opened
+        self._hushed = set(self._ends)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -69,13 +69,12 @@ class Wire:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there: asyncio.StreamWriter | None = None
-        self._opened += 1
-        number = self._opened
         try:
             back, there = await asyncio.open_connection(self._parts.hostname, self._parts.port)
+            self._ends |= {writer, there}
             ways = [
-                asyncio.create_task(self._pump(number, reader, there, answers=False)),
-                asyncio.create_task(self._pump(number, back, writer, answers=True)),
+                asyncio.create_task(self._pump(reader, there, answers=False)),
+                asyncio.create_task(self._pump(back, writer, answers=True)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -86,16 +85,15 @@ class Wire:
         finally:
             for end in (writer, there):
                 if end is not None:
+                    self._ends.discard(end)
                     break_off(end)
 
-    async def _pump(
-        self, number: int, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool
-    ) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool) -> None:
         carried = 0
         while data := await source.read(self.chunk):
             if self.delay:
                 await asyncio.sleep(self.delay)
-            if self.silent or number <= self._hushed:
+            if self.silent or sink in self._hushed:
                 continue
             if answers and self.reset_after is not None:
                 data = data[: max(0, self.reset_after - carried)]
