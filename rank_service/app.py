@@ -26,6 +26,7 @@ from rank_service.service import Rankings
 from rank_service.settings import Settings
 from rank_service.sharded import Sharded
 from rank_service.shelf import Shelf
+from rank_service.shortcuts import ShortCuts
 from rank_service.standby import Standby
 from rank_service.standings import Standings
 from rank_service.store import Store
@@ -60,6 +61,7 @@ class State(TypedDict):
     users: Users
     live: Live
     standings: Standings
+    short_cuts: ShortCuts | None
     ready: Callable[[], Awaitable[None]]
 
 
@@ -150,6 +152,11 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         users=Users(store, answers, seasons),
         live=live,
         standings=Standings(pool),
+        short_cuts=(
+            ShortCuts(games, seasons, lookups, answers, profiles, yesterday, pages)
+            if isinstance(lookups, Lookups)
+            else None
+        ),
         ready=lambda: _ready(pool, lines[0]),
     )
 

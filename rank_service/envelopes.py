@@ -70,9 +70,9 @@ def single(user_id: str, place: Place, total: int, profile: bytes, more: bytes =
     )
 
 
-def rank_change(places: int | None) -> bytes:
-    """Encode how many places someone has risen since yesterday."""
-    return b',"rank_change":null' if places is None else b',"rank_change":%d' % places
+def rank_change(place: Place, before: int | None) -> bytes:
+    """Encode how many places someone has risen since yesterday, when the rank was `before`."""
+    return b',"rank_change":null' if before is None else b',"rank_change":%d' % (before - place.rank)
 
 
 def listed(entries: Iterable[bytes]) -> bytes:

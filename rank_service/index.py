@@ -102,13 +102,13 @@ class Lookups:
     def __init__(self, index: RankingIndex, *, queue: int, named: bool = True) -> None:
         self._index = index
         self._named = named
-        self._coalescer: Coalescer[Asked, Found | Miss] = Coalescer(
+        self.coalescer: Coalescer[Asked, Found | Miss] = Coalescer(
             self._flush, name="ask the index", batch=BATCH, queue=queue
         )
         self._hot: Hot = OrderedDict()
         self._used: OrderedDict[str, Ranking] = OrderedDict()
         self._extras: list[Command] = []
-        self.ask = self._coalescer.get
+        self.ask = self.coalescer.get
         """Ask one question; the future gives its answer, a `Miss`, or raises StoreUnavailable."""
 
     @property
@@ -124,7 +124,7 @@ class Lookups:
 
     async def close(self) -> None:
         """Wait for the round trip under way."""
-        await self._coalescer.close()
+        await self.coalescer.close()
 
     async def _flush(self, questions: Sequence[Asked]) -> Sequence[Found | Miss]:
         QUESTIONS.inc(len(questions))

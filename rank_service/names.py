@@ -67,6 +67,13 @@ class Profiles:
             raise TypeError("names are never a miss")
         return await self.complete(game_id, user_ids, kept)
 
+    def known(self, game_id: int, kept: Kept) -> list[bytes] | None:
+        """Return the fragments if nothing has to be asked for."""
+        if self._plain.holds(game_id, kept.version):
+            return [NO_PROFILE if found is None else found for found in kept.fragments]
+        whole = [found for found in kept.fragments if found is not None]
+        return whole if len(whole) == len(kept.fragments) else None
+
     async def complete(self, game_id: int, user_ids: Sequence[str], kept: Kept) -> Named:
         """Add to what Redis had what it had not."""
         if self._plain.holds(game_id, kept.version):

@@ -12,6 +12,7 @@ from rank_service.envelopes import Body
 from rank_service.names import Profiles
 from rank_service.questions import Page, Seen
 from rank_service.rules import View
+from shared.asgi import JSON, Reply
 from shared.messages import Source
 from shared.ranking import Row
 
@@ -36,13 +37,24 @@ class Pages:
         self._answers = answers
         self._profiles = profiles
         self._rendered: OrderedDict[tuple[str, int, int], Rendered] = OrderedDict()
+        self._last: tuple[Seen, View, Body] | None = None
+        """The last answer: who asked for the same page in one round trip gets the same bytes."""
 
     async def top(self, asked: View, offset: int, limit: int, deadline: float) -> Body:
         """Answer a page by offset; raises what `Answers.ask` does."""
         question = Page(asked.ranking, asked.board.game_id, offset, limit)
         source, seen = await self._answers.ask(question, deadline)
-        key = (asked.ranking.name, offset, limit)
-        page = self._rendered.get(key)
+        held = self.held(asked, offset, limit, source, seen)
+        if held is not None:
+            return held
+        page = await self._render(asked, (asked.ranking.name, offset, limit), source, seen)
+        return _body(asked, page, source, seen)
+
+    def held(self, asked: View, offset: int, limit: int, source: Source, seen: Seen) -> Body | None:
+        """Answer a page that is kept as bytes and current."""
+        if self._last is not None and self._last[0] is seen and self._last[1] is asked:
+            return self._last[2]
+        page = self._rendered.get((asked.ranking.name, offset, limit))
         # The rows are the very same list for as long as the index says its page is current.
         if (
             page is None
@@ -50,10 +62,10 @@ class Pages:
             or page.profile_version != seen.profile_version
             or page.head != asked.head
         ):
-            page = await self._render(asked, key, source, seen)
-        total = seen.stamp.total
-        etag = b'W/"%b-%d-%b"' % (page.digest, total, source.encode())
-        return Body(envelopes.envelope(asked.head, total, source, seen.as_of, page.content), etag)
+            return None
+        body = _body(asked, page, source, seen)
+        self._last = (seen, asked, body)
+        return body
 
     async def _render(self, asked: View, key: tuple[str, int, int], source: Source, seen: Seen) -> Rendered:
         """Encode a page; keep it where it can be told to be current."""
@@ -68,6 +80,28 @@ class Pages:
             if len(self._rendered) > RENDERED_PAGES:
                 self._rendered.popitem(last=False)
         return page
+
+
+def _body(asked: View, page: Rendered, source: Source, seen: Seen) -> Body:
+    total = seen.stamp.total
+    etag = b'W/"%b-%d-%b"' % (page.digest, total, source.encode())
+    return Body(envelopes.envelope(asked.head, total, source, seen.as_of, page.content), etag)
+
+
+def page_reply(page: Body, known: bytes | None) -> Reply:
+    """Answer a page, or 304 when the caller has it: `known` is an `If-None-Match`."""
+    etag = (b"etag", page.etag)
+    if known is not None and matches(known, page.etag):
+        return Reply(304, b"", [etag])
+    return Reply(200, page.content, [JSON, etag])
+
+
+def matches(known: bytes, etag: bytes) -> bool:
+    """Say whether an `If-None-Match` header names `etag` (RFC 9110, weak comparison)."""
+    bare = etag.removeprefix(b"W/")
+    return known.strip() == b"*" or any(
+        candidate.strip().removeprefix(b"W/") == bare for candidate in known.split(b",")
+    )
 
 
 def encode_rows(rows: Sequence[Row], fragments: Sequence[bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Annotated, Literal
 
@@ -12,12 +13,14 @@ from starlette.types import Receive, Send
 
 from rank_service.envelopes import Body
 from rank_service.live import Live
+from rank_service.pages import page_reply
 from rank_service.rules import View
 from rank_service.seasons import Seasons
 from rank_service.service import Rankings
+from rank_service.shortcuts import ShortCuts
 from rank_service.standings import Standings
 from rank_service.users import Users
-from shared.asgi import JSON, Call, Endpoint, Headers, Reply, Stream
+from shared.asgi import Call, Endpoint, Headers, Reply, Steps, Stream
 from shared.boards import Game, Games
 from shared.cursors import position_of
 from shared.direct import Direct
@@ -132,12 +135,8 @@ async def top(call: Call) -> Reply:
     board = await _board(call)
     wanted = call.query(TopQuery)
     asked = await _view(call, board, wanted.season)
-    body: Body = await call.state["pages"].top(asked, wanted.offset, wanted.limit, call.deadline)
-    etag = (b"etag", body.etag)
-    known = call.header(b"if-none-match")
-    if known is not None and matches(known, body.etag):
-        return Reply(304, b"", [etag])
-    return Reply(200, body.content, [JSON, etag])
+    page: Body = await call.state["pages"].top(asked, wanted.offset, wanted.limit, call.deadline)
+    return page_reply(page, call.header(b"if-none-match"))
 
 
 async def around(call: Call) -> Reply:
@@ -283,36 +282,55 @@ async def _view(call: Call, board: Board, season: str) -> View:
     return await seasons.find(board, season)
 
 
-def matches(known: bytes, etag: bytes) -> bool:
-    """Say whether an `If-None-Match` header names `etag` (RFC 9110, weak comparison)."""
-    bare = etag.removeprefix(b"W/")
-    return known.strip() == b"*" or any(
-        candidate.strip().removeprefix(b"W/") == bare for candidate in known.split(b",")
-    )
+def short_entry(call: Call) -> Steps:
+    """Answer one user's entry in steps."""
+    short_cuts: ShortCuts | None = call.state["short_cuts"]
+    if short_cuts is None or call.query(SeasonQuery).season != "current":
+        return None
+    return (yield from short_cuts.entry(call))
 
 
-_ENTRY, _TOP, _AROUND = Endpoint(entry), Endpoint(top), Endpoint(around)
+def short_top(call: Call) -> Steps:
+    """Answer a page in steps."""
+    short_cuts: ShortCuts | None = call.state["short_cuts"]
+    wanted = call.query(TopQuery)
+    if short_cuts is None or wanted.season != "current":
+        return None
+    return (yield from short_cuts.top(call, wanted.offset, wanted.limit))
+
+
+def short_around(call: Call) -> Steps:
+    """Answer a neighbourhood in steps."""
+    short_cuts: ShortCuts | None = call.state["short_cuts"]
+    wanted = call.query(AroundQuery)
+    if short_cuts is None or wanted.season != "current":
+        return None
+    return (yield from short_cuts.around(call, wanted.radius))
+
+
+_ENTRY = Endpoint(entry, short_cut=short_entry)
+_AROUND = Endpoint(around, short_cut=short_around)
+_TOP = Endpoint(top, short_cut=short_top)
 _STREAM = Endpoint(stream, is_stream=True)
+
+_PAGES = {b"top": _TOP, b"stream": _STREAM}
+_ID = rb"([!-\"$&-.0->@-~]+)"  # printable ASCII but / ? # %
+_is_hot = re.compile(
+    rb"/v1/games/%b/leaderboards/%b/(?:users/%b(/around)?|(top|stream))(?:\?([^#%%]*))?" % (_ID, _ID, _ID)
+).fullmatch
 
 
 def direct(url: bytes) -> Direct | None:
     """Find where hot paths and streams lead, as the routes below do; None for any other path."""
-    path, _, query = url.partition(b"?")
-    if not path.startswith(b"/v1/games/") or b"%" in url or b"#" in url or not path.isascii():
+    found = _is_hot(url)
+    if found is None:
         return None
-    parts = path.decode().split("/")
-    if "" in parts[3:] or len(parts) < 7 or parts[4] != "leaderboards":
-        return None
-    match parts[6:]:
-        case ["stream"]:
-            return Direct(_STREAM, {"game": parts[3], "leaderboard": parts[5]}, query)
-        case ["users", user_id]:
-            return Direct(_ENTRY, {"game": parts[3], "leaderboard": parts[5], "user_id": user_id}, query)
-        case ["top"]:
-            return Direct(_TOP, {"game": parts[3], "leaderboard": parts[5]}, query)
-        case ["users", user_id, "around"]:
-            return Direct(_AROUND, {"game": parts[3], "leaderboard": parts[5], "user_id": user_id}, query)
-    return None
+    game, leaderboard, user_id, around, page, query = found.groups()
+    params = {"game": game.decode(), "leaderboard": leaderboard.decode()}
+    if page is not None:
+        return Direct(_PAGES[page], params, query or b"")
+    params["user_id"] = user_id.decode()
+    return Direct(_ENTRY if around is None else _AROUND, params, query or b"")
 
 
 GAME = "/v1/games/{game}"

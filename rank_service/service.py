@@ -13,7 +13,7 @@ from rank_service.rules import View
 from rank_service.store import Store
 from rank_service.yesterday import Yesterday
 from shared.errors import LeaderboardError, not_found
-from shared.messages import RankHistory, RankOnDay
+from shared.messages import RankHistory, RankOnDay, Source
 from shared.names import clean, is_user_id
 from shared.ranking import Row
 
@@ -35,16 +35,14 @@ class Rankings:
         """
         question = Places(asked.ranking, asked.board.game_id, (_possible(user_id),))
         source, stood = await self._answers.ask(question, deadline)
-        place = stood.places[0]
-        if place is None:
+        if stood.places[0] is None:
             raise _no_entry(asked, user_id)
         profile = stood.profiles.fragments[0]
         if profile is None:
             named = await self._profiles.complete(asked.board.game_id, (user_id,), stood.profiles)
             profile = named.fragments[0]
-        risen = await self._yesterday.change(asked.ranking, user_id, place.rank)
-        rest = envelopes.single(user_id, place, stood.total, profile, envelopes.rank_change(risen))
-        return envelopes.envelope(asked.head, stood.total, source, stood.as_of, rest)
+        before = await self._yesterday.rank(asked.ranking, user_id)
+        return entry_of(asked, source, stood, user_id, profile, before)
 
     async def around(self, asked: View, user_id: str, radius: int, deadline: float) -> bytes:
         """Answer one user's entry and up to `radius` entries on each side.
@@ -59,14 +57,8 @@ class Rankings:
             raise _no_entry(asked, user_id)
         users = [row.user_id for row in seen.rows]
         named = await self._profiles.of(asked.board.game_id, users, seen.profile_version)
-        fragments = named.fragments
-        own = users.index(user_id)
-        total = seen.stamp.total
-        place = seen.rows[own].place
-        risen = await self._yesterday.change(asked.ranking, user_id, place.rank)
-        single = envelopes.single(user_id, place, total, fragments[own], envelopes.rank_change(risen))
-        rest = single + b"," + encode_rows(seen.rows, fragments)
-        return envelopes.envelope(asked.head, total, source, seen.as_of, rest)
+        before = await self._yesterday.rank(asked.ranking, user_id)
+        return around_of(asked, source, seen, user_id, named.fragments, before)
 
     async def history(self, asked: View, user_id: str, days: int, deadline: float) -> RankHistory:
         """Return where a user stood at the end of the last days, oldest first.
@@ -115,6 +107,28 @@ class Rankings:
         ranges = [{"from": low, "to": high, "count": count} for low, high, count in counted.buckets]
         rest = envelopes.field("buckets", ranges)[1:]
         return envelopes.envelope(asked.head, counted.total, source, counted.as_of, rest)
+
+
+def entry_of(
+    asked: View, source: Source, stood: Stood, user_id: str, profile: bytes, before: int | None
+) -> bytes:
+    """Encode the entry of the one user asked about; `before` is yesterday's rank."""
+    place = stood.places[0]
+    assert place is not None
+    risen = envelopes.rank_change(place, before)
+    rest = envelopes.single(user_id, place, stood.total, profile, risen)
+    return envelopes.envelope(asked.head, stood.total, source, stood.as_of, rest)
+
+
+def around_of(
+    asked: View, source: Source, seen: Seen, user_id: str, profiles: Sequence[bytes], before: int | None
+) -> bytes:
+    """Encode a neighbourhood of a user who is in it; `before` is that user's rank of yesterday."""
+    total = seen.stamp.total
+    own, place = next((i, place) for i, (user, place) in enumerate(seen.rows) if user == user_id)
+    single = envelopes.single(user_id, place, total, profiles[own], envelopes.rank_change(place, before))
+    rest = single + b"," + encode_rows(seen.rows, profiles)
+    return envelopes.envelope(asked.head, total, source, seen.as_of, rest)
 
 
 def _possible(user_id: str) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
-from time import monotonic
-from typing import NamedTuple
+from datetime import date, timedelta
+from time import monotonic, time
+from typing import Literal, NamedTuple
 
 from rank_service.store import Store
 from shared.coalesce import Coalescer
@@ -29,6 +29,9 @@ QUEUE = 5_000
 PATIENCE = 0.1
 """Seconds after which an answer goes out without."""
 
+DAY = 86_400
+"""Seconds of a day; days are counted from 1970-01-01, UTC."""
+
 LOOK_AGAIN = 60.0
 """Seconds after which a ranking that had no snapshot is looked at again."""
 
@@ -45,32 +48,34 @@ class Yesterday:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._day = date.min
+        self._day = 0
         self._ranks: dict[Asked, int | None] = {}
         self._without: dict[Ranking, float] = {}
         self._asking: Coalescer[Asked, int | None] = Coalescer(
             self._ask, name="ask for yesterday", batch=BATCH, queue=QUEUE
         )
 
-    async def change(self, ranking: Ranking, user_id: str, rank: int) -> int | None:
-        """Return how many places a user has risen since yesterday's snapshot; None when not in that."""
-        today = datetime.now(UTC).date()
+    def known(self, ranking: Ranking, user_id: str) -> int | Literal[False] | None:
+        """Return a user's rank in yesterday's snapshot; None when not in that, False when to be asked for."""
+        today = int(time()) // DAY
         if today != self._day or len(self._ranks) >= KEPT:
             self._day = today
             self._ranks.clear()
             self._without.clear()
         if (looked := self._without.get(ranking)) is not None and monotonic() - looked < LOOK_AGAIN:
             return None
-        asked = Asked(ranking, user_id)
-        if asked in self._ranks:
-            before = self._ranks[asked]
-        else:
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    before = await self._asking.get(asked)
-            except (StoreUnavailable, LeaderboardError, TimeoutError):
-                before = None
-        return None if before is None else before - rank
+        return self._ranks.get(Asked(ranking, user_id), False)
+
+    async def rank(self, ranking: Ranking, user_id: str) -> int | None:
+        """Return a user's rank in yesterday's snapshot; None when not in that, or not told soon."""
+        known = self.known(ranking, user_id)
+        if known is not False:
+            return known
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await self._asking.get(Asked(ranking, user_id))
+        except (StoreUnavailable, LeaderboardError, TimeoutError):
+            return None
 
     def forget(self, user_id: str) -> None:
         """Forget what is kept of a user: the id may have become another's."""
@@ -87,7 +92,7 @@ class Yesterday:
 
     async def _ask(self, asked: Sequence[Asked]) -> list[int | None]:
         day = self._day
-        rows = await self._store.ranks_on_day(day - timedelta(days=1), asked)
+        rows = await self._store.ranks_on_day(date(1970, 1, 1) + timedelta(days=day - 1), asked)
         for item, (taken, rank) in zip(asked, rows, strict=True):
             if not taken:
                 self._without[item.ranking] = monotonic()

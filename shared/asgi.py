@@ -7,7 +7,7 @@ here knows a game. Errors become RFC 9457 problems in one place: `Endpoint`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from functools import lru_cache
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
@@ -56,38 +56,41 @@ class Stream(NamedTuple):
 
 
 class Call:
-    """One request: the ASGI scope, read lazily.
+    """One request, its headers read when they are asked for.
 
-    `deadline` is a moment of the running loop's clock (seconds), from the gateway's
-    `x-deadline-ms` header (milliseconds left).
+    `params` are those of the path, `state` is what the lifespan yielded.
     """
 
-    __slots__ = ("_headers", "_receive", "deadline", "scope")
+    __slots__ = ("_began", "_headers", "_receive", "method", "params", "query_string", "state")
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.scope = scope
+    def __init__(
+        self,
+        method: str,
+        params: dict[str, str],
+        query: bytes,
+        state: Any,
+        headers: Headers,
+        receive: Receive,
+    ) -> None:
+        self.method = method
+        self.params = params
+        self.query_string = query
+        self.state = state
+        self._headers = dict(headers)
         self._receive = receive
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        left = self._headers.get(b"x-deadline-ms", b"")
-        seconds = int(left) / 1000 if left.isdigit() and len(left) < 8 else DEFAULT_DEADLINE
         # The clock of asyncio's and uvloop's loops, without the getpid() of get_running_loop().
-        self.deadline = monotonic() + seconds
+        self._began = monotonic()
 
     @property
-    def state(self) -> Any:
-        """What the lifespan yielded."""
-        return self.scope["state"]
-
-    @property
-    def params(self) -> dict[str, str]:
-        """The path parameters."""
-        params: dict[str, str] = self.scope["path_params"]
-        return params
+    def deadline(self) -> float:
+        """When the answer is due, by the running loop's clock, from `x-deadline-ms` (milliseconds left)."""
+        left = self.header(b"x-deadline-ms") or b""
+        return self._began + (int(left) / 1000 if left.isdigit() and len(left) < 8 else DEFAULT_DEADLINE)
 
     @property
     def request_id(self) -> str:
         """The id the gateway gave this request, or an empty string."""
-        return self._headers.get(b"x-request-id", b"").decode("latin-1")
+        return (self.header(b"x-request-id") or b"").decode("latin-1")
 
     def header(self, name: bytes) -> bytes | None:
         """Return one header (lower-case name)."""
@@ -99,7 +102,7 @@ class Call:
         Raises:
             LeaderboardError: 422, naming the parameter and the rule.
         """
-        found: Q = decode_query(self.scope["query_string"], shape)
+        found: Q = decode_query(self.query_string, shape)
         return found
 
     async def body(self) -> bytes:
@@ -108,9 +111,9 @@ class Call:
         Raises:
             LeaderboardError: 413 past 2 MiB, 415 when it is not declared as JSON.
         """
-        if self._headers.get(b"x-body-too-large"):
+        if self.header(b"x-body-too-large"):
             raise too_large()
-        kind = self._headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        kind = (self.header(b"content-type") or b"").partition(b";")[0].strip().lower()
         if kind != b"application/json":
             raise LeaderboardError("unsupported_media_type", "send the body as application/json")
         return await read_body(self._receive)
@@ -238,15 +241,29 @@ async def send_reply(send: Send, reply: Reply, *, head_only: bool = False) -> No
 Handler = Callable[[Call], Awaitable[Reply]]
 StreamHandler = Callable[[Call], Awaitable[Stream]]
 
+Steps = Generator[tuple[Any, Any], Any, Reply | None]
+"""A short cut: yields (a coalescer, an item), is sent the result, returns the answer; None: the handler's."""
+
+ShortCut = Callable[[Call], Steps]
+
 
 class Endpoint:
-    """A handler as an ASGI application: bounds its time, turns every error into a problem."""
+    """A handler as an ASGI application: bounds its time, turns every error into a problem.
 
-    __slots__ = ("_handler", "is_stream")
+    Args:
+        handler: answers whatever is asked.
+        is_stream: whether its answers have no end.
+        short_cut: answers the usual case without a task (see shared.direct).
+    """
 
-    def __init__(self, handler: Handler | StreamHandler, *, is_stream: bool = False) -> None:
+    __slots__ = ("_handler", "is_stream", "short_cut")
+
+    def __init__(
+        self, handler: Handler | StreamHandler, *, is_stream: bool = False, short_cut: ShortCut | None = None
+    ) -> None:
         self._handler = handler
         self.is_stream = is_stream
+        self.short_cut = short_cut
 
     @property
     def name(self) -> str:
@@ -255,7 +272,16 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        reply = await self.answer(Call(scope, receive))
+        params = scope.get("path_params", {})
+        call = Call(
+            scope["method"],
+            params,
+            scope.get("query_string", b""),
+            scope.get("state"),
+            scope["headers"],
+            receive,
+        )
+        reply = await self.answer(call)
         if isinstance(reply, Stream):
             await send({"type": "http.response.start", "status": 200, "headers": reply.headers})
             await reply.run(receive, send)

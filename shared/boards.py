@@ -81,6 +81,15 @@ class Games:
         self._known: dict[str, tuple[float, Game]] = {}
         self._lookups: dict[str, asyncio.Task[Game | None]] = {}
 
+    def known(self, game: str) -> Game | None:
+        """Return a game that need not be looked up first."""
+        known = self._known.get(game)
+        if known is None or (age := monotonic() - known[0]) >= MAX_AGE:
+            return None
+        if age > RENEW_AGE:
+            self._lookup(game)
+        return known[1]
+
     async def get(self, game: str) -> Game:
         """Return a game; one not known, or unknown to have this name, is always looked up.
 
@@ -88,14 +97,9 @@ class Games:
             LeaderboardError: `game_not_found`.
             StoreUnavailable: it is not known and Postgres cannot be asked.
         """
+        if (found := self.known(game)) is not None:
+            return found
         known = self._known.get(game)
-        now = monotonic()
-        if known is not None:
-            age = now - known[0]
-            if age < MAX_AGE:
-                if age > RENEW_AGE:
-                    self._lookup(game)
-                return known[1]
         try:
             async with asyncio.timeout(None if known is None else WAIT):
                 found = await asyncio.shield(self._lookup(game)) if is_slug(game) else None

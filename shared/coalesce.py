@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from shared import tracing
 from shared.errors import LeaderboardError
@@ -23,6 +23,19 @@ log = logging.getLogger(__name__)
 
 I = TypeVar("I")  # noqa: E741
 R = TypeVar("R")
+
+
+class Waiter(Protocol):
+    """Who is told what became of an item, in the turn in which it is known; a future is one."""
+
+    def done(self) -> bool:
+        """Say whether nobody waits any more."""
+
+    def set_result(self, result: Any, /) -> None:
+        """Take the result; raises nothing."""
+
+    def set_exception(self, exception: BaseException, /) -> None:
+        """Learn that there is none; raises nothing."""
 
 
 LATER: Any = object()
@@ -53,13 +66,13 @@ class Coalescer(Generic[I, R]):
     ) -> None:
         self._flush = flush
         self._name = name
-        self._spans: dict[asyncio.Future[R], Span] = {}
+        self._spans: dict[Waiter, Span] = {}
         """Those of the requests waiting that are traced."""
         self._weigh = weigh
         self._batch = batch
         self._queue = queue
         self._idle_lanes = lanes
-        self._waiting: deque[tuple[I, asyncio.Future[R]]] = deque()
+        self._waiting: deque[tuple[I, Waiter]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         # Noted by the first `get`: asking for it costs a system call (getpid) each time.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -75,22 +88,31 @@ class Coalescer(Generic[I, R]):
         Raises:
             LeaderboardError: `overloaded`, when the queue is full.
         """
-        if len(self._waiting) >= self._queue:
-            raise LeaderboardError("overloaded", "too many requests are waiting; try again shortly")
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
+        self.put(item, future)
+        return future
+
+    def put(self, item: I, waiter: Waiter) -> None:
+        """Queue `item`; `waiter` is told its result.
+
+        Raises:
+            LeaderboardError: `overloaded`, when the queue is full.
+        """
+        if len(self._waiting) >= self._queue:
+            raise LeaderboardError("overloaded", "too many requests are waiting; try again shortly")
         if (span := tracing.CURRENT.get()) is not None:
-            self._spans[future] = span
-        self._waiting.append((item, future))
+            self._spans[waiter] = span
+        self._waiting.append((item, waiter))
         if self._idle_lanes:
             self._idle_lanes -= 1
+            loop = self._loop = self._loop or asyncio.get_running_loop()
             # In a context of its own: what it does is done for all, not for who came first.
             task = loop.create_task(self._drain(), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return future
 
     async def close(self) -> None:
         """Wait until everything queued has been flushed."""
@@ -114,7 +136,7 @@ class Coalescer(Generic[I, R]):
         finally:
             self._idle_lanes += 1
 
-    def _take(self) -> list[tuple[I, asyncio.Future[R]]]:
+    def _take(self) -> list[tuple[I, Waiter]]:
         if self._weigh is None:
             size = min(self._batch, len(self._waiting))
             return [self._waiting.popleft() for _ in range(size)]
@@ -124,20 +146,20 @@ class Coalescer(Generic[I, R]):
             taken.append(self._waiting.popleft())
         return taken
 
-    def _spans_of(self, taken: list[tuple[I, asyncio.Future[R]]]) -> list[Span]:
-        found = [(future, self._spans.pop(future, None)) for _, future in taken]
-        return [span for future, span in found if span is not None and not future.done()]
+    def _spans_of(self, taken: list[tuple[I, Waiter]]) -> list[Span]:
+        found = [(waiter, self._spans.pop(waiter, None)) for _, waiter in taken]
+        return [span for waiter, span in found if span is not None and not waiter.done()]
 
-    async def _run(self, pairs: list[tuple[I, asyncio.Future[R]]]) -> None:
+    async def _run(self, pairs: list[tuple[I, Waiter]]) -> None:
         results: Sequence[R | BaseException]
         try:
             results = await self._flush([item for item, _ in pairs])
         except Exception as error:  # noqa: BLE001  every waiter learns of it
             results = [error] * len(pairs)
-        for (_, future), result in zip(pairs, results, strict=True):
-            if result is LATER or future.done():
+        for (_, waiter), result in zip(pairs, results, strict=True):
+            if result is LATER or waiter.done():
                 continue
             if isinstance(result, BaseException):
-                future.set_exception(result)
+                waiter.set_exception(result)
             else:
-                future.set_result(result)
+                waiter.set_result(result)

@@ -3,21 +3,28 @@
 A service names its hottest paths in `direct` of its application, a function for each method. What these
 do not know, and whatever is unusual about a request (a body that is large or has no declared length, a
 connection to be closed, pipelining), goes the way of every request: uvicorn, ASGI, Starlette.
+
+A read as our gateway sends it is recognised by one expression instead of parsed header by header, and
+an endpoint with a short cut is answered without a task. Both only ever take the usual case: anything
+else is parsed, and answered by the handler, as if the short cut had not been tried.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
 
+from prometheus_client import Counter
 from starlette.types import Message, Receive
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from shared.asgi import BODILESS, UNEXPECTED, Call, Endpoint, Reply, Stream
+from shared.asgi import BODILESS, UNEXPECTED, Call, Endpoint, Reply, Steps, Stream
+from shared.errors import LeaderboardError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +33,15 @@ UNUSUAL = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade"}
 
 MAX_BODY = 64 * 1024
 """Bytes of a body that is gathered here; a longer one is left to uvicorn, which pauses its sender."""
+
+
+PLAIN = re.compile(
+    rb"GET (/[!-~]*) HTTP/1\.1(\r\n"
+    rb"(?:(?:host|x-[a-z-]+|accept|content-type|if-none-match|traceparent|tracestate): [\t -~]*\r\n)+)\r\n"
+).fullmatch
+"""One whole request as our gateway writes it: its target, its header lines."""
+
+BROKEN = Counter("leaderboard_short_cuts_broken_total", "Short cuts that failed; their handlers answered.")
 
 
 class Direct(NamedTuple):
@@ -53,10 +69,14 @@ class Turn:
 
     __slots__ = (
         "_ended",
+        "_steps",
         "body",
+        "call",
         "disconnected",
+        "endpoint",
         "keep_alive",
         "more_body",
+        "protocol",
         "response_complete",
         "task",
         "wanted",
@@ -73,9 +93,53 @@ class Turn:
         self.response_complete = False
         self.task: asyncio.Task[None] | None = None
         self.wanted: Direct | None = None
-        """Where it leads once its body is whole."""
+        """Where it leads, until it is answered."""
 
+        # On a short cut:
+        self.endpoint: Endpoint = None  # type: ignore[assignment]
+        self.call: Call = None  # type: ignore[assignment]
+        self.protocol: DirectProtocol = None  # type: ignore[assignment]
+        self._steps: Steps = None  # type: ignore[assignment]
         self._ended: asyncio.Future[None] | None = None
+
+    # --- on a short cut, where it is what coalescers tell their results
+
+    def hurry(self, protocol: DirectProtocol, endpoint: Endpoint, call: Call) -> None:
+        """Take the short cut of an endpoint."""
+        assert endpoint.short_cut is not None
+        self.protocol = protocol
+        self.endpoint = endpoint
+        self.call = call
+        self._steps = endpoint.short_cut(call)
+        self.set_result(None)
+
+    def done(self) -> bool:
+        """Say whether nobody waits for the answer any more."""
+        return self.disconnected
+
+    def set_result(self, result: Any) -> None:
+        """Take the next step of the short cut."""
+        try:
+            coalescer, item = self._steps.send(result)
+            coalescer.put(item, self)
+        except StopIteration as end:
+            self._arrived(end.value)
+        except LeaderboardError:
+            self._arrived(None)
+        except Exception:  # noqa: BLE001  the handler will meet it too, and tell
+            BROKEN.inc()
+            self._arrived(None)
+
+    def set_exception(self, _: BaseException) -> None:
+        """Leave the request to its handler: it asks once more, and knows what to do then."""
+        self._arrived(None)
+
+    def _arrived(self, reply: Reply | None) -> None:
+        protocol = self.protocol
+        del self.protocol, self._steps  # no circle is left behind
+        protocol.settle(self, reply)
+
+    # --- where its answer is a stream
 
     async def wait(self) -> Message:
         """Wait for the end of a stream, as ASGI's `receive` does."""
@@ -98,6 +162,8 @@ class DirectProtocol(HttpToolsProtocol):
         super().__init__(*args, **more)
         self._finds: Finds = getattr(self.app, "direct", {})
         self.pipeline = _NOTHING
+        self._between = True
+        """Nothing of the next request has been given to the parser."""
         self._plain = True
         self._length = b""
         self._rested = 0.0
@@ -139,8 +205,31 @@ class DirectProtocol(HttpToolsProtocol):
                 return
         self._watch = self.loop.call_later(left, self.timeout_keep_alive_handler)
 
+    def data_received(self, data: bytes) -> None:
+        """Take a request that is recognised; have any other bytes parsed."""
+        if self._between and self._is_idle and not self._is_leaving and (seen := PLAIN(data)) is not None:
+            find = self._finds.get(b"GET")
+            if find is not None and (found := find(seen[1])) is not None:
+                turn = Turn()
+                self.cycle = turn  # type: ignore[assignment]
+                self._begin(turn, found, PlainCall(found, self.app_state, seen[2]))
+                return
+        super().data_received(data)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether a request that comes now is the only one."""
+        before: Any = self.cycle
+        return before is None or before.response_complete
+
+    @property
+    def _is_leaving(self) -> bool:
+        """Whether the server is about to go (see shared.http)."""
+        return getattr(self.server_state, "leaving", False)
+
     def on_message_begin(self) -> None:
         """Begin a request; its scope is made if it is needed."""
+        self._between = False
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -160,15 +249,14 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Answer directly what can be; leave the rest to uvicorn."""
-        before: Any = self.cycle
-        idle = before is None or before.response_complete
+        idle = self._is_idle
         if self._plain and idle and (found := self._found()) is not None:
             turn = Turn()
             self.cycle = turn  # type: ignore[assignment]
             if self._length:
                 turn.wanted = found
             else:
-                self._begin(turn, found)
+                self._begin(turn, found, self._call(found))
             return
         url, headers, expected = self.url, self.headers, self.expect_100_continue
         if not idle and self.pipeline is _NOTHING:
@@ -188,10 +276,11 @@ class DirectProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Answer a request whose body is whole."""
+        self._between = True
         turn: Any = self.cycle
         if isinstance(turn, Turn) and turn.wanted is not None:
             found, turn.wanted = turn.wanted, None
-            self._begin(turn, found)
+            self._begin(turn, found, self._call(found, turn.body))
         else:
             super().on_message_complete()
 
@@ -210,17 +299,25 @@ class DirectProtocol(HttpToolsProtocol):
             return None
         return find(self.url)
 
-    def _begin(self, turn: Turn, found: Direct) -> None:
-        call = Call(
-            {
-                "headers": self.headers,
-                "path_params": found.params,
-                "query_string": found.query,
-                "state": self.app_state,
-            },
-            _whole(turn.body) if turn.body else _no_body,
-        )
-        turn.task = self.loop.create_task(self._answer(found.endpoint, call, turn))
+    def _call(self, found: Direct, body: bytes = b"") -> Call:
+        method = "POST" if body else "GET"
+        receive = _whole(body) if body else _no_body
+        return Call(method, found.params, found.query, self.app_state, self.headers, receive)
+
+    def _begin(self, turn: Turn, found: Direct, call: Call) -> None:
+        if found.endpoint.short_cut is None:
+            turn.task = self.loop.create_task(self._answer(found.endpoint, call, turn))
+        else:
+            turn.hurry(self, found.endpoint, call)
+
+    def settle(self, turn: Turn, reply: Reply | None) -> None:
+        """Write what a short cut found; where that is nothing, or cannot be written yet, go on in a task."""
+        if reply is None:
+            turn.task = self.loop.create_task(self._answer(turn.endpoint, turn.call, turn))
+        elif self.flow.write_paused:
+            turn.task = self.loop.create_task(self._write(turn, reply))
+        else:
+            self._finish(turn, reply)
 
     async def _answer(self, endpoint: Endpoint, call: Call, turn: Turn) -> None:
         reply = await endpoint.answer(call)
@@ -238,8 +335,14 @@ class DirectProtocol(HttpToolsProtocol):
             if not turn.response_complete:  # cut off: its reader was too slow
                 self.transport.abort()
             return
+        await self._write(turn, reply)
+
+    async def _write(self, turn: Turn, reply: Reply | None) -> None:
         if self.flow.write_paused:
             await self.flow.drain()
+        self._finish(turn, reply)
+
+    def _finish(self, turn: Turn, reply: Reply | None) -> None:
         turn.response_complete = True
         if reply is not None and not self.transport.is_closing():
             self.write_whole(render(reply, close=not turn.keep_alive))
@@ -262,6 +365,26 @@ class DirectProtocol(HttpToolsProtocol):
         if not turn.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+
+class PlainCall(Call):
+    """A call that was recognised: its header lines are searched when one is asked for."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, found: Direct, state: Any, lines: bytes) -> None:
+        self.method = "GET"
+        self.params = found.params
+        self.query_string = found.query
+        self.state = state
+        self._lines = lines
+        self._receive = _no_body
+        self._began = monotonic()
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return one header (lower-case name): the last of that name, as everywhere."""
+        _, found, rest = self._lines.rpartition(b"\r\n%b: " % name)
+        return rest.partition(b"\r\n")[0].strip(b" \t") if found else None
 
 
 def render_head(stream: Stream) -> bytes:

@@ -93,13 +93,11 @@ class Protocol(DirectProtocol):
 
     def on_headers_complete(self) -> None:
         """Answer; in a server that is about to go, tell the caller not to come again."""
-        is_leaving = getattr(self.server_state, "leaving", False)
-        before: Any = self.cycle
-        is_idle = before is None or before.response_complete
-        if is_leaving and is_idle and self.url in HEALTH:
+        is_leaving = self._is_leaving
+        if is_leaving and self._is_idle and self.url in HEALTH:
             turn = Turn()
             self.cycle = turn  # type: ignore[assignment]
-            self._begin(turn, LEAVING)
+            self._begin(turn, LEAVING, self._call(LEAVING))
         else:
             super().on_headers_complete()
         if is_leaving:

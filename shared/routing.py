@@ -40,7 +40,7 @@ def route(path: str, **handlers: Handler) -> Route:
 
 
 async def _not_this_way(call: Call) -> Reply:
-    raise LeaderboardError("method_not_allowed", f"{call.scope['method']} is not allowed here")
+    raise LeaderboardError("method_not_allowed", f"{call.method} is not allowed here")
 
 
 async def _healthz(_: Call) -> Reply:

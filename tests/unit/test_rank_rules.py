@@ -8,7 +8,7 @@ import pytest
 
 from rank_service import envelopes
 from rank_service.audit import agree
-from rank_service.routes import matches
+from rank_service.pages import matches
 from rank_service.rules import Views, start_asked
 from rank_service.watch import overtaken_by
 from shared.cursors import Position, cursor_of, position_of
