@@ -1,8 +1,10 @@
 """The group commit: sessions that arrive while one batch commits are the next batch.
 
-One batch is one READ COMMITTED transaction with a fixed number of statements, however many
-results it holds. What it decides about each session is an outcome, not an exception, so one bad
-session costs the others nothing; one that breaks a batch all the same is found by bisecting.
+One batch is one statement, a READ COMMITTED transaction of its own, however many results it holds. It
+acts on what is presumed of the rules, the closed months and the database's clock, and records nothing
+when any of that does not hold any more: then the committer looks again. What is decided about each
+session is an outcome, not an exception, so one bad session costs the others nothing; one that breaks a
+batch all the same is found by bisecting.
 """
 
 from __future__ import annotations
@@ -11,26 +13,39 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from itertools import groupby
-from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from operator import attrgetter
+from time import time_ns
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
-import orjson
 from prometheus_client import Counter, Histogram
 
 from score_service import rules
-from score_service.seasons import Closings, Counted, Played
-from score_service.store import MERGES, EntryRow, Fold, Recorded, ResultRow, SessionRow, Transaction
+from score_service.batch import (
+    Batch,
+    Counting,
+    EntryKey,
+    Key,
+    Outcome,
+    Submission,
+    by_place,
+    changed,
+    changes,
+    entries,
+    fold,
+    history,
+    is_beyond,
+    leave_out_wild,
+    played_at,
+)
+from score_service.seasons import Closings, Played
+from score_service.store import Recorded, Recording, Truth, columns
 from shared.boards import Game
 from shared.errors import LeaderboardError, StoreUnavailable
-from shared.messages import SessionIn
-from shared.names import MAX_SCORE, clean, microseconds
+from shared.names import MAX_SCORE, clean, datetime_of, microseconds
 from shared.postgres import Pool, translated
-from shared.ranking import Ranking
 
 log = logging.getLogger(__name__)
 
@@ -52,56 +67,22 @@ CONTENTION = (
     asyncpg.SerializationError,
     asyncpg.UniqueViolationError,
 )
+FOR_EVER = 2**62
+"""A time, in microseconds, that never comes."""
+
+GLANCES = 5
+"""How often a batch is tried at once when what was presumed of it does not hold."""
+
 PAUSE = 0.05
 """Seconds before a failed batch is tried again, on average; doubled each time up to a second."""
 
-Key = tuple[int, UUID]
-EntryKey = tuple[Ranking, str]
-
-
-@dataclass(slots=True, eq=False)
-class Submission:
-    """One session on its way into the history."""
-
-    game: Game
-    session: SessionIn
-    session_id: UUID
-    period: date
-    fingerprint: bytes
-    future: asyncio.Future[Any] | None = None
-    """Where its outcome goes; set by whoever queues it."""
-
-    tried: bool = False
-    """Sent to Postgres before, with an outcome we did not learn: a replay of it may be our own."""
-
-    @property
-    def key(self) -> Key:
-        """What makes it unique."""
-        return (self.game.game_id, self.session_id)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of a submission; `counts` is empty for a replay."""
-
-    played_at: datetime
-    recorded_at: datetime
-    replayed: bool
-    voided: bool = False
-    counts: list[Counted] = field(default_factory=list)
-    batch: Batch | None = None
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one committed batch changed: applied to the index once, on behalf of all its sessions."""
-
-    outbox_id: int
-    entries: dict[EntryKey, EntryRow]
+OUT_OF_RANGE = "score_total_out_of_range"
+BEYOND = f"the history holds totals past {MAX_SCORE} in magnitude for this definition"
+"""Why a definition on its way cannot be: its totals would not be exact."""
 
 
 class Moment(NamedTuple):
-    """What a batch acts on, as the database has it: its clock, and the periods that are closed.
+    """What a batch acts on: the database's clock, and the periods that are closed.
 
     Closed are those from `first_period` up to, not including, `closed_until`.
     """
@@ -109,7 +90,10 @@ class Moment(NamedTuple):
     now: datetime
     first_period: date
     closed_until: date
-    has_bans: bool
+
+
+class _Moved(Exception):
+    """What is presumed did not hold `GLANCES` times."""
 
 
 class _OutOfRange(Exception):
@@ -121,19 +105,6 @@ class _OutOfRange(Exception):
 
 
 Result = Outcome | BaseException
-
-
-class Winner(NamedTuple):
-    """A session that was inserted; `feeds` is what it adds to besides: definitions on their way."""
-
-    submission: Submission
-    counts: list[Counted]
-    feeds: list[Counted]
-
-
-OUT_OF_RANGE = "score_total_out_of_range"
-BEYOND = f"the history holds totals past {MAX_SCORE} in magnitude for this definition"
-"""Why a definition on its way cannot be: its totals would not be exact."""
 
 
 class Committer:
@@ -149,6 +120,10 @@ class Committer:
         self._retry_seconds = retry_seconds
         self.closings = Closings(grace)
         self._games: dict[int, Game] = {}
+        self._seen: Moment | None = None
+        self._ahead = 0
+        """Microseconds by which the database's clock is ahead of ours."""
+
         self.applied: list[int] = []
 
     async def commit(self, submissions: Sequence[Submission]) -> list[Result]:
@@ -172,7 +147,7 @@ class Committer:
         """Commit a batch of different sessions, splitting it as long as it breaks."""
         if not batch:
             return []
-        batch.sort(key=attrgetter("game.game_id", "period", "session_id"))
+        batch.sort(key=attrgetter("order"))
         try:
             outcomes = await self._insist(batch)
             return list(zip(batch, outcomes, strict=True))
@@ -215,7 +190,7 @@ class Committer:
             try:
                 with translated(), COMMIT_SECONDS.time():
                     outcomes = await self._transact(batch)
-            except (*CONTENTION, StoreUnavailable) as error:
+            except (*CONTENTION, _Moved, StoreUnavailable) as error:
                 for submission in batch:
                     submission.tried = True
                 if loop.time() + pause > give_up:
@@ -230,129 +205,158 @@ class Committer:
                 return outcomes
 
     async def _transact(self, batch: list[Submission]) -> list[Result]:
-        dropped = self.applied[:1000]
-        async with self._pool.acquire() as connection, connection.transaction():
-            transaction = Transaction(connection)
-            game_ids = sorted({submission.game.game_id for submission in batch})
-            moment = await self._read_rules(transaction, game_ids)
-            now = moment.now
-            refused = {
-                submission.key: error
-                for submission in batch
-                if (error := self._refusal(submission, moment)) is not None
-            }
-            fresh = [submission for submission in batch if submission.key not in refused]
-            closings = await self._open_seasons(transaction, fresh, now)
-            rows = [_session_row(submission, now) for submission in fresh]
-            inserted = await transaction.record_sessions(rows, now) if rows else set()
-            winners = {s.key: self._counted(s, closings, now) for s in fresh if s.key in inserted}
-            losers = [submission for submission in batch if submission.key not in inserted]
-            known: dict[Key, Recorded] = {}
-            if losers:
-                keys = [(s.game.game_id, s.period, s.session_id) for s in losers]
-                known = await transaction.classify_sessions(keys)
-            changed = (
-                await self._write(transaction, [*winners.values()], moment, dropped) if winners else None
-            )
-        self.closings.learn(closings)
-        if changed is not None:
-            del self.applied[: len(dropped)]
+        game_ids = sorted({submission.game.game_id for submission in batch})
+        known: dict[Key, Recorded] = {}
+        async with self._pool.acquire() as connection:
+            truth = Truth(connection)
+            present = self._presumed(game_ids)
+            looked = present is None
+            for _ in range(GLANCES):
+                if present is None:
+                    present = await self._look(truth, game_ids)
+                fresh, refused = self._admitted([s for s in batch if s.key not in known], present)
+                if refused and not looked:  # nothing is refused on a presumption
+                    present, looked = None, True
+                    continue
+                closings = await self._open_seasons(truth, fresh, present.now)
+                if closings is None:
+                    present, looked = None, True
+                    continue
+                counting = [self._counted(submission, closings, present.now) for submission in fresh]
+                verdict, changed = await self._record(truth, counting, closings, present)
+                if verdict == "recorded":
+                    break
+                if verdict == "moved":
+                    present, looked = None, True
+                else:
+                    known |= await truth.classify_sessions([_key_of(s) for s in fresh])
+            else:
+                raise _Moved
+            if refused:  # what was recorded before it would be refused is a replay all the same
+                known |= await truth.classify_sessions([_key_of(s) for s in batch if s.key in refused])
+        recorded = {each.submission.key: each.counts for each in counting}
         return [
             Outcome(
-                submission.session.played_at or now,
-                now,
+                submission.session.played_at or present.now,
+                present.now,
                 replayed=False,
-                counts=winners[submission.key].counts,
+                counts=recorded[submission.key],
                 batch=changed,
             )
-            if submission.key in winners
+            if submission.key in recorded
             else _classified(submission, known.get(submission.key), refused.get(submission.key))
             for submission in batch
         ]
 
-    async def _read_rules(self, transaction: Transaction, game_ids: list[int]) -> Moment:
+    def _presumed(self, game_ids: list[int]) -> Moment | None:
+        """Return the present as it should be by what was seen last; None when too little was."""
+        seen = self._seen
+        if seen is None or not self._games.keys() >= set(game_ids):
+            return None
+        return seen._replace(now=datetime_of(_clock() + self._ahead))
+
+    async def _look(self, truth: Truth, game_ids: list[int]) -> Moment:
         """Bring the definitions up to what the gate protects; return the database's moment."""
-        in_force = await transaction.enter_gate(game_ids)
+        in_force = await truth.enter_gate(game_ids)
         for game_id, name, version, archived, *_ in in_force:
             known = self._games.get(game_id)
             if known is None or known.rules_version != version or known.archived != archived:
-                game = await transaction.game(name)
+                game = await truth.game(name)
                 assert game is not None, "a game is never deleted, only archived"
                 self._games[game_id] = game
         first = in_force[0]
-        has_bans = any(row["has_bans"] for row in in_force)
         now = max(row["now"] for row in in_force)
-        return Moment(now, first["first_period"], first["closed_until"], has_bans)
+        self._ahead = microseconds(now) - _clock()
+        self._seen = Moment(now, first["first_period"], first["closed_until"])
+        return self._seen
 
-    def _refusal(self, submission: Submission, moment: Moment) -> LeaderboardError | None:
+    def _admitted(
+        self, batch: list[Submission], present: Moment
+    ) -> tuple[list[Submission], dict[Key, LeaderboardError]]:
+        """Tell sessions that may be recorded from those that may not, and why."""
+        fresh: list[Submission] = []
+        refused: dict[Key, LeaderboardError] = {}
+        for submission in batch:
+            error = self._refusal(submission, present)
+            if error is None:
+                fresh.append(submission)
+            else:
+                refused[submission.key] = error
+        return fresh, refused
+
+    def _refusal(self, submission: Submission, present: Moment) -> LeaderboardError | None:
         """Return why a session may not be recorded now; checks here can change with time."""
         game = self._games[submission.game.game_id]
         session = submission.session
         if game.archived:
             return LeaderboardError("game_not_found", f"there is no game {clean(game.game)!r}")
-        if moment.first_period <= submission.period < moment.closed_until:
-            detail = f"sessions with an id from before {moment.closed_until} are no longer accepted"
+        if present.first_period <= submission.period < present.closed_until:
+            detail = f"sessions with an id from before {present.closed_until} are no longer accepted"
             return LeaderboardError("session_too_old", detail)
-        return rules.check_time(submission.session_id, session.played_at, moment.now) or rules.check_bounds(
+        return rules.check_time(submission.session_id, session.played_at, present.now) or rules.check_bounds(
             game.counting, session.mode, session.results
         )
 
-    async def _write(
-        self, transaction: Transaction, winners: list[Winner], moment: Moment, dropped: list[int]
-    ) -> Batch:
-        """Append the results of new sessions and fold them into their entries."""
-        now = moment.now
-        folds = _fold(winners, now)
-        built = {(b.leaderboard_id, b.generation) for winner in winners for b, _ in winner.feeds}
-        folds, failed = _sound(folds, built) if built else (folds, set())
-        users = sorted({(s.game.game_id, r.user_id) for s, _, _ in winners for r in s.session.results})
-        if moment.has_bans:
-            games = {
-                board.leaderboard_id: board.game_id for w in winners for board, _ in (*w.counts, *w.feeds)
-            }
-            banned = await transaction.banned_users(users)
-            folds = [f._replace(hidden=(games[f.ranking.leaderboard_id], f.user_id) in banned) for f in folds]
-        outbox_id, rows = await transaction.record_results(
-            [fold for fold in folds if fold.operator not in MERGES],
-            users,
-            [_session_row(winner.submission, now) for winner in winners],
-            [
-                row
-                for at, winner in enumerate(winners, start=1)
-                for row in _result_rows(at, winner.submission)
-            ],
-            changes([(f.ranking, f.user_id) for f in folds if f.ranking.generation_key not in built]),
-            dropped,
+    async def _record(
+        self, truth: Truth, counting: list[Counting], closings: Closings, present: Moment
+    ) -> tuple[str, Batch | None]:
+        """Append sessions and fold them into their entries, in one statement; return what it said."""
+        if not counting:
+            return "recorded", None
+        now = microseconds(present.now)
+        folds = fold(counting, now)
+        built = {board.generation_key for each in counting for board, _ in each.feeds}
+        failed = leave_out_wild(folds, built) if built else set()
+        versions = {s.game.game_id: self._games[s.game.game_id].rules_version for s, _, _ in counting}
+        dropped = self.applied[:1000]
+        sent = _clock()
+        named = {r: folded.parts for r, folded in folds.items() if r.generation_key not in built}
+        verdict = await truth.record(
+            Recording(
+                games=([*versions], [*versions.values()]),
+                presumed=(now, *_span(counting, closings, now)),
+                outbox=(changes(named), dropped),
+                history=history(counting, now),
+                entries=entries(folds),
+                building=columns(sorted(built), 2),
+            )
         )
-        for operator in MERGES:
-            if part := [fold for fold in folds if fold.operator == operator]:
-                rows += await transaction.merge(operator, part)
-        rankings = {
-            (f.ranking.leaderboard_id, f.ranking.generation, f.ranking.season): f.ranking for f in folds
-        }
-        entries = {(rankings[r.leaderboard_id, r.generation, r.season], r.user_id): r for r in rows}
-        beyond = {key for key, row in entries.items() if abs(row.sort_key) > MAX_SCORE}
-        if refused := {key for key in beyond if key[0].generation_key not in built}:
-            raise _OutOfRange(refused)
-        if failed := failed | {ranking.generation_key for ranking, _ in beyond}:
-            # A definition that cannot be must not keep anyone from recording: it is what fails.
-            await transaction.fail_builds(sorted(failed), OUT_OF_RANGE, BEYOND)
+        if verdict.what == "beyond":
+            (row,) = verdict.entries
+            raise _OutOfRange({(by_place(folds)[row.place], row.user_id)})
+        if verdict.what != "recorded":
+            return verdict.what, None
+        del self.applied[: len(dropped)]
+        # Between our sending and our getting its answer the database's clock was there.
+        self._ahead = min(max(self._ahead, verdict.moment - _clock()), verdict.moment - sent)
+        found = changed(verdict, folds)
         if built:  # nobody reads them yet: they have no index
-            entries = {key: row for key, row in entries.items() if key[0].generation_key not in built}
-        return Batch(outbox_id, entries)
+            failed |= {r.generation_key for r, rows in found.items() if is_beyond(rows)}
+            found = {r: rows for r, rows in found.items() if r.generation_key not in built}
+            if failed:
+                # A definition that cannot be must not keep anyone from recording: it is what fails.
+                await truth.fail_builds(sorted(failed), OUT_OF_RANGE, BEYOND)
+        return verdict.what, Batch(verdict.outbox_id, found)
 
     async def _open_seasons(
-        self, transaction: Transaction, submissions: list[Submission], now: datetime
-    ) -> Closings:
+        self, truth: Truth, submissions: list[Submission], now: datetime
+    ) -> Closings | None:
         """See to it that every season these may count in has its row; return what is known of seasons then.
 
-        It is this batch's own until that has committed: rolled back, the rows are gone.
+        None: the rules are not what they were.
         """
         unknown = self.closings.unknown(self._played(submission, now) for submission in submissions)
         if not unknown:
             return self.closings
-        found = await transaction.open_seasons(unknown, self.closings.grace, now)
-        return self.closings.extended(unknown, found)
+        async with truth.transaction():
+            in_force = await truth.enter_gate(sorted({s.game.game_id for s in submissions}))
+            if any(row["rules_version"] != self._games[row["game_id"]].rules_version for row in in_force):
+                return None
+            opened = max(row["now"] for row in in_force)
+            found = await truth.open_seasons(unknown, self.closings.grace, opened)
+        closings = self.closings.extended(unknown, found)
+        self.closings.learn(closings)
+        return closings
 
     def _played(self, submission: Submission, now: datetime) -> Played:
         """Return the leaderboards in force and on their way, the mode and the time of a session."""
@@ -360,44 +364,32 @@ class Committer:
         boards = (*game.counting, *game.builds)
         return boards, submission.session.mode, submission.session.played_at or now
 
-    def _counted(self, submission: Submission, closings: Closings, now: datetime) -> Winner:
+    def _counted(self, submission: Submission, closings: Closings, now: datetime) -> Counting:
         """Return where a session counts, and what it feeds."""
         game = self._games[submission.game.game_id]
         played = submission.session.mode, submission.session.played_at or now, now
         feeds = closings.counts(game.builds, *played) if game.builds else []
-        return Winner(submission, closings.counts(game.counting, *played), feeds)
+        return Counting(submission, closings.counts(game.counting, *played), feeds)
 
 
-def _fold(winners: list[Winner], now: datetime) -> list[Fold]:
-    """Merge the contributions of a batch, one for each entry, sorted by the entries' key."""
-    merged: dict[EntryKey, Fold] = {}
-    for submission, counts, feeds in winners:
-        session = submission.session
-        played_at = microseconds(session.played_at or now)
+def _clock() -> int:
+    """Return our own time in microseconds since 1970."""
+    return time_ns() // 1000
+
+
+def _span(counting: list[Counting], closings: Closings, now: int) -> tuple[int, int]:
+    """Return from when, and until when (not included), all of these count where they were found to."""
+    since, until = 0, FOR_EVER
+    for submission, counts, feeds in counting:
         for board, ranking in (*counts, *feeds):
-            if ranking is None:
+            if board.calendar is None:
                 continue
-            operator = board.operator
-            for result in session.results:
-                if feeds and not board.takes(result.score):  # bounds on their way refuse nothing: they skip
-                    continue
-                part = rules.contribution(operator, ranking, result.score, played_at, submission.session_id)
-                key = (ranking, result.user_id)
-                if (before := merged.get(key)) is not None:
-                    part = rules.merge(operator, before.contribution, part)
-                merged[key] = Fold(ranking, result.user_id, operator, part)
-    return sorted(merged.values(), key=_entry_order)
-
-
-def _sound(folds: list[Fold], built: set[tuple[int, int]]) -> tuple[list[Fold], set[tuple[int, int]]]:
-    """Leave out what alone is past any total in generations being built; return whose it is."""
-    wild = [
-        fold
-        for fold in folds
-        if abs(fold.contribution.sort_key) > MAX_SCORE and fold.ranking.generation_key in built
-    ]
-    left = [fold for fold in folds if fold not in wild] if wild else folds
-    return left, {fold.ranking.generation_key for fold in wild}
+            closes = closings.of(board, played_at(submission, now))
+            if ranking is None:
+                since = max(since, closes)
+            else:
+                until = min(until, closes)
+    return since, until
 
 
 def _classified(
@@ -421,42 +413,8 @@ def _classified(
     )
 
 
-def _session_row(submission: Submission, now: datetime) -> SessionRow:
-    return SessionRow(
-        submission.game.game_id,
-        submission.period,
-        submission.session_id,
-        submission.fingerprint,
-        submission.session.mode,
-        submission.session.played_at or now,
-    )
-
-
-def _result_rows(at: int, submission: Submission) -> list[ResultRow]:
-    return [
-        ResultRow(
-            at,
-            result.user_id,
-            result.score,
-            None if result.metadata is None else rules.canonical(result.metadata).decode(),
-        )
-        for result in submission.session.results
-    ]
-
-
-def _entry_order(fold: Fold) -> tuple[int, int, int, str]:
-    ranking = fold.ranking
-    return (ranking.leaderboard_id, ranking.generation, ranking.season, fold.user_id)
-
-
-def changes(keys: Sequence[EntryKey]) -> str:
-    """Name changed entries, sorted by ranking, as the outbox keeps them (JSON)."""
-    return orjson.dumps(
-        [
-            [ranking.leaderboard_id, ranking.generation, ranking.season, [user_id for _, user_id in group]]
-            for ranking, group in groupby(keys, key=itemgetter(0))
-        ]
-    ).decode()
+def _key_of(submission: Submission) -> tuple[int, date, UUID]:
+    return (submission.game.game_id, submission.period, submission.session_id)
 
 
 def _board_name(game: Game, leaderboard_id: int) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 import orjson
 from redis.exceptions import ResponseError
 
-from score_service.committer import Committer, EntryKey, changes
+from score_service.batch import Changed, changes, users_of
+from score_service.committer import Committer
 from score_service.index import Applier
-from score_service.moderation import by_key
-from score_service.store import SQL, EntryRow, Transaction
+from score_service.moderation import by_ranking
+from score_service.store import SQL, Truth
 from shared.boards import Game, board_from_row
 from shared.errors import StoreUnavailable, not_found
 from shared.events import ProfileChanged, publish
@@ -71,21 +72,19 @@ class Erasure:
                 if nobody is None:
                     raise _unknown(game, user_id)
                 await connection.execute(SQL["note_bans"], game.game_id)
-                current = await Transaction(connection).game(game.game)
+                current = await Truth(connection).game(game.game)
                 assert current is not None, "a game is never deleted"
                 await connection.execute(SQL["lock_seasons_of_user"], game.game_id, user_id)
                 await connection.execute(SQL["unseal_seasons_of_user"], game.game_id, user_id)
                 rows = await connection.fetch(SQL["erase_entries"], game.game_id, user_id)
-                entries = by_key(current.counting, rows)
+                entries = by_ranking(current.counting, rows)
                 await connection.execute(SQL["audit"], game.game_id, key_id, "erase", nobody, None)
                 await connection.execute(SQL["note_erasure"], game.game_id, user_id)
-                queued = [*orjson.loads(changes(list(entries))), [game.game_id, [user_id]]]
+                queued = [*orjson.loads(changes(users_of(entries))), [game.game_id, [user_id]]]
                 outbox_id = await connection.fetchval(SQL["queue"], orjson.dumps(queued).decode())
         await self._apply(game, user_id, entries, outbox_id)
 
-    async def _apply(
-        self, game: Game, user_id: str, entries: dict[EntryKey, EntryRow], outbox_id: int
-    ) -> None:
+    async def _apply(self, game: Game, user_id: str, entries: Changed, outbox_id: int) -> None:
         try:
             await self._applier.apply(entries)
             hint = publish(ProfileChanged(game.game_id, user_id))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from score_service.committer import EntryKey
+from score_service.batch import EntryKey
 from score_service.store import SQL, columns
 from shared.answers import RecordedResult, RecordedSession
 from shared.boards import Game

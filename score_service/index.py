@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 
-from score_service.committer import EntryKey
+from score_service.batch import Changed, EntryKey, users_of
 from score_service.store import EntryRow
 from shared.events import publish_entries
 from shared.index import Applied, Lookup, Placed, RankingIndex
@@ -62,35 +62,30 @@ class Applier:
             if task.done():
                 self._remember(ranking)
 
-    async def apply(self, entries: Mapping[EntryKey, EntryRow]) -> dict[EntryKey, Placed]:
+    async def apply(self, entries: Changed) -> dict[Ranking, dict[str, Placed]]:
         """Apply the entries of a committed batch and publish that they changed, in one round trip.
 
-        Returns where each stands; those of rankings without a ready index are absent. Rankings in
-        shards take a second round trip, which counts in the shards the entries are not in.
+        Returns where each stands, by ranking and user; rankings without a ready index are absent. Rankings
+        in shards take a second round trip, which counts in the shards the entries are not in.
 
         Raises:
             StoreUnavailable: Redis could not be reached; the outbox keeps the batch.
         """
-        parts: dict[Ranking, list[EntryRow]] = {}
-        for (ranking, _), row in entries.items():
-            parts.setdefault(ranking, []).append(row)
+        users = users_of(entries)
         answers = await self._index.write(
-            {ranking: [*map(_entry, rows)] for ranking, rows in parts.items()},
-            [publish_entries(ranking, [row.user_id for row in rows]) for ranking, rows in parts.items()],
+            {ranking: [*map(_entry, rows)] for ranking, rows in entries.items()},
+            [publish_entries(ranking, changed) for ranking, changed in users.items()],
         )
-        sharded = {r: [row.user_id for row in rows] for r, rows in parts.items() if r.shards > 1}
-        across = await placed_across(self._index, sharded, answers) if sharded else {}
-        placed: dict[EntryKey, Placed] = {}
-        for ranking, rows in parts.items():
-            if ranking in across:
-                found = across[ranking]
-            elif isinstance(answer := answers.get(ranking), Applied):
-                found = dict(zip((row.user_id for row in rows), answer.placed, strict=True))
-            else:
-                self._warm.discard(ranking)
-                continue
+        sharded = {ranking: changed for ranking, changed in users.items() if ranking.shards > 1}
+        placed = await placed_across(self._index, sharded, answers) if sharded else {}
+        for ranking, changed in users.items():
+            if ranking not in placed:
+                answer = answers.get(ranking)
+                if not isinstance(answer, Applied):
+                    self._warm.discard(ranking)
+                    continue
+                placed[ranking] = dict(zip(changed, answer.placed, strict=True))
             self._remember(ranking)
-            placed.update(((ranking, user_id), place) for user_id, place in found.items())
         return placed
 
     async def places(self, keys: Iterable[EntryKey]) -> dict[EntryKey, Place]:

@@ -10,20 +10,19 @@ from typing import Any
 
 import asyncpg
 
-from score_service.committer import BEYOND, OUT_OF_RANGE, Committer, EntryKey, changes
+from score_service.batch import Changed, changes, users_of
+from score_service.committer import BEYOND, OUT_OF_RANGE, Committer
 from score_service.history import History
 from score_service.index import Applier
-from score_service.store import MERGES, SQL, EntryRow, Transaction
+from score_service.store import LOCK_ORDER, SQL, EntryRow, Truth
 from shared.answers import BanOut, RecordedSession
 from shared.boards import Game
 from shared.errors import LeaderboardError, StoreUnavailable, not_found
 from shared.names import MAX_SCORE, clean, microseconds, period_of
 from shared.postgres import Connection, Pool, slowly, translated
-from shared.ranking import Board
+from shared.ranking import Board, Ranking
 
 log = logging.getLogger(__name__)
-
-_LOCK_ORDER = {"sum": 0, "count": 0, **{operator: i for i, operator in enumerate(MERGES, start=1)}}
 
 
 class Moderation:
@@ -45,8 +44,8 @@ class Moderation:
         record = await self._history.session(game, raw_id)
         key = (game.game_id, period_of(record.session_id), record.session_id)
         async with self._transaction() as connection:
-            transaction = Transaction(connection)
-            (gate,) = await transaction.enter_gate([game.game_id])
+            truth = Truth(connection)
+            (gate,) = await truth.enter_gate([game.game_id])
             if gate["first_period"] <= key[1] < gate["closed_until"]:
                 raise LeaderboardError(
                     "session_too_old", f"sessions before {gate['closed_until']} are closed"
@@ -55,7 +54,7 @@ class Moderation:
             if marked is None:
                 return await self._history.session(game, raw_id)
             users = [row["user_id"] for row in await connection.fetch(SQL["users_of_session"], *key)]
-            current = await transaction.game(game.game)
+            current = await truth.game(game.game)
             assert current is not None, "a game is never deleted"
             counts = self._committer.closings.counts(
                 current.counting, marked["mode"], marked["played_at"], marked["recorded_at"]
@@ -99,10 +98,10 @@ class Moderation:
             if row is None:
                 raise not_found("user", f"{game.game} has no user {clean(user_id)!r}")
             await connection.execute(SQL["note_bans"], game.game_id)
-            current = await Transaction(connection).game(game.game)
+            current = await Truth(connection).game(game.game)
             assert current is not None, "a game is never deleted"
             rows = await connection.fetch(SQL["hide_entries"], game.game_id, user_id, banned)
-            entries = by_key(current.counting, rows)
+            entries = by_ranking(current.counting, rows)
             action = "ban" if banned else "unban"
             outbox_id = await self._write_down(connection, game, entries, key_id, action, user_id, reason)
         await self._apply(entries, outbox_id)
@@ -118,14 +117,14 @@ class Moderation:
         self,
         connection: Connection,
         game: Game,
-        entries: dict[EntryKey, EntryRow],
+        entries: Changed,
         *audited: str | None,
     ) -> int:
         await connection.execute(SQL["audit"], game.game_id, *audited)
-        outbox_id: int = await connection.fetchval(SQL["queue"], changes(list(entries)))
+        outbox_id: int = await connection.fetchval(SQL["queue"], changes(users_of(entries)))
         return outbox_id
 
-    async def _apply(self, entries: dict[EntryKey, EntryRow], outbox_id: int) -> None:
+    async def _apply(self, entries: Changed, outbox_id: int) -> None:
         try:
             await self._applier.apply(entries)
         except StoreUnavailable as error:
@@ -136,12 +135,12 @@ class Moderation:
 
 async def _refold(
     connection: Connection, seasons: Mapping[Board, int | None], users: list[str]
-) -> dict[EntryKey, EntryRow]:
+) -> dict[Ranking, list[EntryRow]]:
     """Lock users' entries in the order of every batch; then, in new statements, fold and replace.
 
     `seasons` names the boards, and which season of each (None: all). Sealed ones will be sealed anew.
     """
-    ordered = sorted(seasons, key=lambda board: (_LOCK_ORDER[board.operator], board.leaderboard_id))
+    ordered = sorted(seasons, key=lambda board: (LOCK_ORDER[board.operator], board.leaderboard_id))
     for statement in ("lock_seasons", "lock_entries"):
         for board in ordered:
             key = (board.leaderboard_id, board.generation, users, seasons[board])
@@ -158,7 +157,7 @@ async def _refold(
         changed = list({row["season"] for row in found})
         await connection.execute(SQL["unseal_seasons"], board.leaderboard_id, board.generation, changed)
         rows += found
-    return by_key(ordered, rows)
+    return by_ranking(ordered, rows)
 
 
 async def _refold_builds(
@@ -167,7 +166,7 @@ async def _refold_builds(
     """Do the same to generations being built, where users have entries there; one that cannot be fails."""
     # A chunk that has read the session as it was must be through: its entries are there to be found.
     await connection.execute(SQL["lock_builds"], game.game_id)
-    for board in sorted(builds, key=lambda board: (_LOCK_ORDER[board.operator], board.leaderboard_id)):
+    for board in sorted(builds, key=lambda board: (LOCK_ORDER[board.operator], board.leaderboard_id)):
         season = board.season_at(microseconds(played_at) // 1_000_000)
         key = (board.leaderboard_id, board.generation, users, season.starts)
         await connection.execute(SQL["lock_entries"], *key)
@@ -179,19 +178,17 @@ async def _refold_builds(
             beyond = True
         if beyond:
             failed = [(board.leaderboard_id, board.generation)]
-            await Transaction(connection).fail_builds(failed, OUT_OF_RANGE, BEYOND)
+            await Truth(connection).fail_builds(failed, OUT_OF_RANGE, BEYOND)
 
 
-def by_key(boards: Iterable[Board], rows: Sequence[Any]) -> dict[EntryKey, EntryRow]:
-    """Return changed entries by ranking and user, in the order of every batch; only of these generations."""
-    known = {(board.leaderboard_id, board.generation): board for board in boards}
-    entries = [EntryRow(*row) for row in rows]
-    keyed = {
-        (known[e.leaderboard_id, e.generation].ranking(e.season), e.user_id): e
-        for e in entries
-        if (e.leaderboard_id, e.generation) in known
-    }
-    return dict(sorted(keyed.items(), key=lambda item: (item[0][0].name, item[0][1])))
+def by_ranking(boards: Iterable[Board], rows: Sequence[Any]) -> dict[Ranking, list[EntryRow]]:
+    """Return changed entries in the order of their keys; only of these generations."""
+    known = {board.generation_key: board for board in boards}
+    found: dict[Ranking, list[EntryRow]] = {}
+    for entry in sorted((EntryRow(*row) for row in rows), key=lambda entry: (entry.place, entry.user_id)):
+        if (board := known.get(entry.place[:2])) is not None:
+            found.setdefault(board.ranking(entry.season), []).append(entry)
+    return found
 
 
 def _out_of_range(board: Board) -> LeaderboardError:

@@ -1,8 +1,8 @@
 """What is true without any I/O: when a session may count, and how results fold to entries.
 
 The fold is a set function: an associative, commutative law over contributions, so neither arrival
-order nor batching can matter. `merge` is the law in Python; `sql/merge.sql` is the same law under row
-locks; a property test holds both to `tests/model.py`.
+order nor batching can matter. `merge` is the law in Python; `record_batch` of the schema is the same law
+under row locks; a property test holds both to `tests/model.py`.
 """
 
 from __future__ import annotations

@@ -47,15 +47,17 @@ class Closings:
             if board.calendar is None:
                 ranking = board.ranking(0)
             else:
-                season = board.season_at(microseconds(played_at) // 1_000_000)
-                key = (board.leaderboard_id, board.generation, season.starts)
-                closes = self._known.get(key)
-                if closes is None:
-                    closes = microseconds(moment_of(season.ends) + self.grace)
-                if microseconds(recorded_at) < closes:
-                    ranking = board.ranking(season.starts)
+                played = microseconds(played_at)
+                if microseconds(recorded_at) < self.of(board, played):
+                    ranking = board.ranking(board.season_at(played // 1_000_000).starts)
             found.append(Counted(board, ranking))
         return found
+
+    def of(self, board: Board, played: int) -> int:
+        """Return when the season of a scheduled board closes in which a match was played (microseconds)."""
+        season = board.season_at(played // 1_000_000)
+        closes = self._known.get((board.leaderboard_id, board.generation, season.starts))
+        return microseconds(moment_of(season.ends) + self.grace) if closes is None else closes
 
     def unknown(self, sessions: Iterable[Played]) -> list[SeasonRow]:
         """Return the seasons of sessions whose rows have not been seen, in the order of their keys."""

@@ -12,18 +12,18 @@ from msgspec import UNSET
 from prometheus_client import Counter, Gauge, Histogram
 
 from score_service import rules
-from score_service.committer import Batch, Committer, EntryKey, Outcome, Submission
+from score_service.batch import Batch, Changed, EntryKey, Outcome, Submission
+from score_service.committer import Committer
 from score_service.history import History
 from score_service.index import Applier
 from score_service.seasons import Counted
-from score_service.store import EntryRow
 from shared.boards import Game, Games
 from shared.coalesce import LATER, Coalescer
 from shared.errors import StoreUnavailable
 from shared.index import Placed
 from shared.messages import EntryChange, ResultOut, SessionIn, SessionOut
-from shared.names import period_of, season_id, uuid7
-from shared.ranking import Board, Place
+from shared.names import microseconds, period_of, season_id, uuid7
+from shared.ranking import Board, Place, Ranking
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ APPLY_SECONDS = Histogram(
 )
 UNAPPLIED = Counter("leaderboard_batches_unapplied_total", "Batches left to the outbox worker.")
 
-Places = dict[EntryKey, Placed]
+Places = dict[Ranking, dict[str, Placed]]
 Committed = tuple[Submission, Outcome]
 Standings = dict[EntryKey, tuple[int, Place | None]]
 
@@ -96,7 +96,9 @@ class Sessions:
         if self._applier.any_cold(rankings):
             async with asyncio.timeout_at(deadline):
                 await self._applier.warm(rankings)
-        submission = Submission(game, session, session_id, period_of(session_id), rules.fingerprint(session))
+        played = None if session.played_at is None else microseconds(session.played_at)
+        period, fingerprint = period_of(session_id), rules.fingerprint(session)
+        submission = Submission(game, session, session_id, period, fingerprint, played)
         submission.future = future = self._commits.get(submission)
         timer = future.get_loop().call_at(deadline, _expire, future)
         try:
@@ -185,22 +187,22 @@ class Sessions:
             return {}
         self._committer.applied.append(batch.outbox_id)
         if len(placed) < len(batch.entries):
-            placed.update(await self._late(batch.entries, placed))
+            placed |= await self._late({r: rows for r, rows in batch.entries.items() if r not in placed})
         return placed
 
-    async def _late(self, entries: dict[EntryKey, EntryRow], placed: Places) -> Places:
+    async def _late(self, entries: Changed) -> Places:
         """Find ranks in rankings that had no index when the entries were applied."""
-        missing = [key for key in entries if key not in placed]
+        keys = {(ranking, row.user_id): row.is_new for ranking, rows in entries.items() for row in rows}
         try:
-            found = await self._applier.places(missing)
+            found = await self._applier.places(keys)
         except StoreUnavailable:
             return {}
         # Of an entry that was there before, the rank before cannot be known any more: both stay null.
-        return {
-            key: Placed(None, place.rank, place.ties, place.score)
-            for key, place in found.items()
-            if entries[key].is_new
-        }
+        placed: Places = {}
+        for (ranking, user_id), place in found.items():
+            if keys[ranking, user_id]:
+                placed.setdefault(ranking, {})[user_id] = Placed(None, place.rank, place.ties, place.score)
+        return placed
 
 
 def _answer(submission: Submission, outcome: Outcome, batch: Batch, placed: Places) -> SessionOut:
@@ -221,11 +223,10 @@ def _change(counted: Counted, user_id: str, batch: Batch, placed: Places) -> Ent
     if ranking is None:
         return _closed(board)
     season = season_id(ranking.season)
-    key = (ranking, user_id)
-    place = placed.get(key)
+    found = placed.get(ranking)
+    place = None if found is None else found.get(user_id)
     if place is None or place.score is None:
-        score = ranking.score(batch.entries[key].sort_key)
-        return EntryChange(board.leaderboard, season, score, None, None, None)
+        return EntryChange(board.leaderboard, season, batch.scores[ranking, user_id], None, None, None)
     # A later batch may have been applied first: then score and rank are both of that moment.
     return EntryChange(board.leaderboard, season, place.score, place.rank, place.previous_rank, place.ties)
 

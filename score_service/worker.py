@@ -8,7 +8,8 @@ from datetime import date, timedelta
 import orjson
 from prometheus_client import Counter, Gauge
 
-from score_service.committer import Committer, EntryKey
+from score_service.batch import EntryKey
+from score_service.committer import Committer
 from score_service.history import History
 from score_service.store import SQL
 from shared.boards import board_from_row

@@ -80,6 +80,11 @@ def microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
+def datetime_of(moment: int) -> datetime:
+    """Return a moment given in microseconds since 1970, exactly."""
+    return EPOCH + timedelta(microseconds=moment)
+
+
 def rfc3339(moment: datetime) -> str:
     """Format a moment as RFC 3339 in UTC with a trailing Z; microseconds only where there are any."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

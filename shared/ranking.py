@@ -53,6 +53,11 @@ class Board:
         return self.min_score <= score <= self.max_score
 
     @cached_property
+    def generation_key(self) -> tuple[int, int]:
+        """Which definition of which leaderboard this is."""
+        return self.leaderboard_id, self.generation
+
+    @cached_property
     def calendar(self) -> Calendar | None:
         """When the seasons of a scheduled leaderboard change; None for an endless one."""
         return None if self.schedule is None else calendar(self.schedule, self.timezone)

@@ -71,12 +71,11 @@ async def test_a_score_is_one_trace_from_the_caller_to_the_stores(
         reply = await api.post("/v1/games/demo/sessions", json=body, headers=demanding(trace))
     assert reply.status_code == 201
     door = "POST /v1/games/{game}/sessions"
-    spans = await until_quiet(collector, trace, {door, "submit", "commit", "Redis write", "SQL COMMIT"})
+    spans = await until_quiet(collector, trace, {door, "submit", "commit", "Redis write", "SQL record_batch"})
     gateway, service = named(spans, "gateway", door), named(spans, "score_service", "submit")
     commit = named(spans, "score_service", "commit")
     assert (gateway.parent, service.parent, commit.parent) == (CALLER, gateway.id, service.id)
-    statements = {"SQL BEGIN", "SQL enter_gate", "SQL record_sessions", "SQL record_results", "SQL COMMIT"}
-    assert below(spans, commit) == statements | {"Redis write"}
+    assert below(spans, commit) == {"SQL record_batch", "Redis write"}
     assert {gateway.attributes[key] for key in ("http.response.status_code",)} == {201}
     ids = {span.attributes.get("leaderboard.request_id") for span in (gateway, service)}
     assert ids == {f"request-{trace}"}

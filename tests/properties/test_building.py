@@ -49,6 +49,8 @@ class Play:
         self.services = services
         self.rng = rng
         self.model = Game({"global": Board()})
+        self.leaving = ""
+        """Who is being erased: whether a result comes before that or after, only the database knows."""
 
     @property
     def state(self) -> Any:
@@ -60,7 +62,8 @@ class Play:
     async def submit(self) -> None:
         session_id, mode = uuid7(), self.rng.choice(["ranked", "casual"])
         played_at = hour(self.rng.randrange(3)) + self.rng.randrange(4) * HOUR / 3600
-        scores = {f"u{n}": self.rng.randrange(10) for n in self.rng.sample(range(12), 3)}
+        users = [user for user in map("u{}".format, range(12)) if user != self.leaving]
+        scores = {user: self.rng.randrange(10) for user in self.rng.sample(users, 3)}
         service = self.rng.choice(self.services)
         await service.post(
             *scores.items(), session_id=str(session_id), played_at=played_at.isoformat(), mode=mode
@@ -88,9 +91,10 @@ class Play:
         self.model.banned ^= {user}
 
     async def erase(self) -> None:
-        user = self.rng.choice(self.model.users())
-        await self.state["erasure"].erase(await self.game(), user, "key-1")
-        self.model.erase(user)
+        self.leaving = self.rng.choice(self.model.users())
+        await self.state["erasure"].erase(await self.game(), self.leaving, "key-1")
+        self.model.erase(self.leaving)
+        self.leaving = ""
 
     def expected(self, name: str, *, over: bool = False) -> list[tuple[int, Standing]]:
         """Return the lines of a board, of all its seasons or of those that are over."""
