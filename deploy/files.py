@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,12 @@ def load_secrets(path: Path) -> Secrets:
     secrets = Secrets()
     write_private(path, msgspec.json.format(msgspec.json.encode(secrets)).decode() + "\n")
     return secrets
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only we may enter, without what an earlier run left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
 
 
 @contextmanager

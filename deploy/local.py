@@ -50,6 +50,10 @@ def up() -> None:
         await_leftovers(left)
         site = Site(settings, folder, choose(settings), files.load_secrets(folder / "secrets.json"))
         site.log("postgres").parent.mkdir(exist_ok=True)
+        if site.sockets:
+            files.make_private(site.sockets)
+        else:
+            say(f"{folder}: too long a name for sockets in it, so all speak over TCP")
         asyncio.run(run(site, began))
 
 

@@ -16,6 +16,7 @@ from deploy.ports import Ports
 from deploy.processes import Program
 from deploy.settings import LocalSettings
 from deploy.supervisor import Child
+from shared.sockets import fits
 
 DEMO = "demo"
 """The game a local stack comes with."""
@@ -34,17 +35,28 @@ class Site:
         """Return the log of a program."""
         return self.folder / "logs" / f"{name}.log"
 
+    @property
+    def sockets(self) -> Path | None:
+        """The folder of Unix sockets, in which only we may look; None where its name is too long for them."""
+        folder = self.folder / "sockets"
+        return folder if fits(str(folder / ".s.PGSQL.65535")) else None
+
+    def socket(self, service: str) -> str:
+        """Return the path of a service's socket; empty where there are none."""
+        return str(self.sockets / f"{service}.sock") if self.sockets else ""
+
     @cached_property
     def postgres(self) -> Postgres:
         """The embedded Postgres."""
-        port = self.ports.local_postgres_port
-        return Postgres(self.folder / "postgres", port, self.secrets.postgres, self.log("postgres"))
+        folder, port = self.folder / "postgres", self.ports.local_postgres_port
+        return Postgres(folder, port, self.secrets.postgres, self.log("postgres"), sockets=self.sockets)
 
     @cached_property
     def valkey(self) -> Valkey:
         """The embedded Valkey."""
         port = self.ports.local_redis_port
-        return Valkey(self.folder / "valkey", port, self.secrets.redis, self.log("valkey"))
+        password = self.secrets.redis
+        return Valkey(self.folder / "valkey", port, password, self.log("valkey"), sockets=self.sockets)
 
     @property
     def database_url(self) -> str:
@@ -77,19 +89,21 @@ class Site:
 
     def score_child(self) -> Child:
         """Return score_service as a child."""
-        program = self._service("score_service", self._stores("score_service"))
+        environ = {**self._stores("score_service"), "SCORE_SOCKET": self.socket("score")}
+        program = self._service("score_service", environ)
         return Child(program, lambda: serves(self.ports.score_port))
 
     def rank_child(self) -> Child:
         """Return rank_service as a child."""
-        program = self._service("rank_service", self._stores("rank_service"))
+        environ = {**self._stores("rank_service"), "RANK_SOCKET": self.socket("rank")}
+        program = self._service("rank_service", environ)
         return Child(program, lambda: serves(self.ports.rank_port))
 
     def gateway_child(self) -> Child:
         """Return the gateway as a child."""
         environ = {
-            "SCORE_URL": f"http://127.0.0.1:{self.ports.score_port}",
-            "RANK_URL": f"http://127.0.0.1:{self.ports.rank_port}",
+            "SCORE_URL": self._where("score", self.ports.score_port),
+            "RANK_URL": self._where("rank", self.ports.rank_port),
             "JWKS_FILE": str(self.folder / "jwks.json"),
             "REVOKED_KEYS_FILE": str(self.folder / "revoked"),
             # A line a request would fill a disk in an afternoon of load tests.
@@ -108,9 +122,13 @@ class Site:
     def _stores(self, user: str) -> dict[str, str]:
         password = getattr(self.secrets, user)
         return {
-            "DATABASE_URL": self.postgres.url(DATABASE, user=user, password=password),
-            "REDIS_URL": self.valkey.url(),
+            "DATABASE_URL": self.postgres.url(DATABASE, user=user, password=password, here=True),
+            "REDIS_URL": self.valkey.url(here=True),
         }
+
+    def _where(self, service: str, port: int) -> str:
+        path = self.socket(service)
+        return f"unix:{path}" if path else f"http://127.0.0.1:{port}"
 
     def _service(self, name: str, environ: dict[str, str]) -> Program:
         """Return a service's program; what the person's own environment sets beyond ours holds too."""

@@ -9,7 +9,8 @@ from msgspec import Meta, Struct
 from shared.names import MAX_BODY_BYTES
 from shared.settings import TraceEndpoint, TraceQueue
 
-WHERE = r"\Ahttp://[^/,]+(,http://[^/,]+)*\Z|\Aunix:/.+\Z"
+_PLACE = r"(http://[^/,]+|unix:/[^,]{1,99})"
+WHERE = rf"\A{_PLACE}(,{_PLACE})*\Z"
 
 Seconds = Annotated[int, Meta(ge=1, le=3600)]
 
@@ -27,10 +28,20 @@ class Settings(Struct, frozen=True):
         int, Meta(ge=0, le=65535, description="port of readiness and metrics; 0 picks a free one")
     ] = 8090
     score_url: Annotated[
-        str, Meta(pattern=WHERE, description="where score_service answers; several URLs: with commas between")
+        str,
+        Meta(
+            pattern=WHERE,
+            description="where score_service answers: http://host:port, or unix:/path for a socket on this "
+            "machine; several: with commas between",
+        ),
     ] = "http://127.0.0.1:8081"
     rank_url: Annotated[
-        str, Meta(pattern=WHERE, description="where rank_service answers; several URLs: with commas between")
+        str,
+        Meta(
+            pattern=WHERE,
+            description="where rank_service answers: http://host:port, or unix:/path for a socket on this "
+            "machine; several: with commas between",
+        ),
     ] = "http://127.0.0.1:8082"
     revoked_keys_file: Annotated[
         str, Meta(description="ids of revoked keys, one a line; read again when it changes; empty: none")

@@ -30,6 +30,9 @@ Lookup = Callable[[], Awaitable[list[Address]]]
 
 CONNECT_SECONDS = 1.0
 PROBE_SECONDS = 1.0
+FULL_SECONDS = 0.02
+"""Between two attempts to connect to a Unix socket whose backlog is full."""
+
 LEAVING = b"HTTP/1.1 503 "
 IDLE_SECONDS = 30.0
 """An idle connection is closed well before the service would close it (75 s): a race less."""
@@ -112,13 +115,22 @@ class Peer:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 if isinstance(self.address, str):
-                    _, wire = await loop.create_unix_connection(lambda: Wire(self), self.address)
+                    wire = await self._connect_here(self.address)
                 else:
                     _, wire = await loop.create_connection(lambda: Wire(self), *self.address)
         finally:
             self.connecting -= 1
         self.wires.add(wire)
         return wire
+
+    async def _connect_here(self, path: str) -> Wire:
+        """Open a connection to a Unix socket; a full backlog is waited for, which TCP does by itself."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return (await loop.create_unix_connection(lambda: Wire(self), path))[1]
+            except BlockingIOError:
+                await asyncio.sleep(FULL_SECONDS)
 
     def take(self) -> Wire | None:
         """Return an idle connection, the one used last: it is the least likely to be stale."""
@@ -180,7 +192,7 @@ class Upstream:
 
     Args:
         name: what logs and metrics call it.
-        url: `http://host:port`, several with commas between, or `unix:/path`.
+        url: `http://host:port` or `unix:/path`; several with commas between.
         connections: most connections to one address.
         waiting: most requests waiting for a connection.
         streams: most streams to the whole service.
@@ -203,10 +215,11 @@ class Upstream:
         self._lookup = lookup or self._ask_system
         self.peers: list[Peer] = []
         self._turn = 0
-        self._unix = url.removeprefix("unix:") if url.startswith("unix:") else ""
         parts = [urlsplit(each) for each in url.split(",")]
-        self._hosts = [(each.hostname or "", each.port or 80) for each in parts]
-        self.host_line = b"host: %b\r\n" % (b"localhost" if self._unix else parts[0].netloc.encode())
+        self._places = [
+            each.path if each.scheme == "unix" else (each.hostname or "", each.port or 80) for each in parts
+        ]
+        self.host_line = b"host: %b\r\n" % (parts[0].netloc.encode() or b"localhost")
         self._max_connections = connections
         self._max_waiting = waiting
         self._max_streams = streams
@@ -391,12 +404,8 @@ class Upstream:
         self.grow()
 
     async def _ask_system(self) -> list[Address]:
-        if self._unix:
-            return [self._unix]
-        loop = asyncio.get_running_loop()
-        asked = (loop.getaddrinfo(*host, type=socket.SOCK_STREAM) for host in self._hosts)
-        infos = [info for found in await asyncio.gather(*asked) for info in found]
-        return list(dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in infos))
+        asked = await asyncio.gather(*map(_addresses, self._places))
+        return list(dict.fromkeys(address for found in asked for address in found))
 
     async def trim(self) -> None:
         """Close connections that were idle for long."""
@@ -413,3 +422,11 @@ class Upstream:
         for peer in self.peers:
             for wire in [*peer.wires]:
                 wire.transport.abort()
+
+
+async def _addresses(place: Address) -> list[Address]:
+    """Return the addresses of a host and port; a path is one."""
+    if isinstance(place, str):
+        return [place]
+    infos = await asyncio.get_running_loop().getaddrinfo(*place, type=socket.SOCK_STREAM)
+    return [(str(info[4][0]), int(info[4][1])) for info in infos]

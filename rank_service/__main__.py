@@ -17,8 +17,8 @@ from shared.settings import SettingsError, load
 class Server(http.Server):
     """A server that ends event streams before it waits for what is under way."""
 
-    def __init__(self, config: uvicorn.Config, app: App, *, leave_seconds: float) -> None:
-        super().__init__(config, leave_seconds=leave_seconds)
+    def __init__(self, config: uvicorn.Config, app: App, *, leave_seconds: float, path: str) -> None:
+        super().__init__(config, leave_seconds=leave_seconds, path=path)
         self._app = app
 
     async def leave(self) -> None:
@@ -45,7 +45,7 @@ def main() -> int:
     config = http.configured(
         outer, host=settings.rank_host, port=settings.rank_port, drain_seconds=settings.drain_seconds
     )
-    return http.serve(Server(config, app, leave_seconds=settings.leave_seconds))
+    return http.serve(Server(config, app, leave_seconds=settings.leave_seconds, path=settings.rank_socket))
 
 
 if __name__ == "__main__":

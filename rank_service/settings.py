@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from shared.settings import TraceEndpoint, TraceQueue
+from shared.settings import Socket, TraceEndpoint, TraceQueue
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -20,6 +20,7 @@ class Settings(Struct, frozen=True):
         Meta(
             min_length=1,
             description="Redis or Valkey: index, profiles, events;"
+            " unix://user:password@/path?db=0 is a Unix socket,"
             " redis+cluster://host:port,host:port is a cluster,"
             " redis+sentinel://host:port,host:port/name asks Sentinels",
         ),
@@ -33,6 +34,7 @@ class Settings(Struct, frozen=True):
     ] = ""
     rank_host: Annotated[str, Meta(description="address to listen on; never a public one")] = "127.0.0.1"
     rank_port: Annotated[Port, Meta(description="port to listen on; 0 takes a free one")] = 8082
+    rank_socket: Socket = ""
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="the least severe records logged")
     ] = "INFO"

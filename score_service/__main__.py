@@ -33,7 +33,7 @@ def main() -> int:
         port=settings.score_port,
         drain_seconds=settings.drain_seconds,
     )
-    return serve(Server(config, leave_seconds=settings.leave_seconds))
+    return serve(Server(config, leave_seconds=settings.leave_seconds, path=settings.score_socket))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from shared.settings import TraceEndpoint, TraceQueue
+from shared.settings import Socket, TraceEndpoint, TraceQueue
 
 WebhookSecret = Annotated[str, Meta(pattern=r"\A(whsec_[A-Za-z0-9+/]{32,88}={0,2}|(?!whsec_).{24,})\Z")]
 
@@ -20,12 +20,14 @@ class Settings(Struct, frozen=True):
         Meta(
             min_length=1,
             description="Redis or Valkey that keeps the ranking index;"
+            " unix://user:password@/path?db=0 is a Unix socket,"
             " redis+cluster://host:port,host:port is a cluster,"
             " redis+sentinel://host:port,host:port/name asks Sentinels",
         ),
     ]
     score_host: Annotated[str, Meta(description="address to listen on; never a public one")] = "127.0.0.1"
     score_port: Annotated[int, Meta(ge=1, le=65535, description="port to listen on")] = 8081
+    score_socket: Socket = ""
     log_level: Annotated[
         str, Meta(pattern=r"\A(DEBUG|INFO|WARNING|ERROR)\Z", description="least level logged")
     ] = "INFO"

@@ -8,7 +8,9 @@ event loop leaves together at its end.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,11 @@ from uvicorn.server import ServerState
 
 from shared.asgi import Call, Endpoint, Reply
 from shared.direct import Direct, DirectProtocol, Turn
+from shared.sockets import Listener
 from shared.supervise import repeated
 from shared.tracing import start
+
+log = logging.getLogger(__name__)
 
 STARTUP_FAILURE = 3
 """The exit status of a server that did not start; uvicorn's own."""
@@ -116,12 +121,40 @@ class Server(uvicorn.Server):
     Told to stop, it goes on serving while callers learn of it: `/healthz` and `/readyz` say so, and every
     answer closes its connection. Gateways then send nothing more and close what is idle, so no request
     crosses a close on its way; only then, or after `leave_seconds`, the port is closed.
+
+    Args:
+        config: the application and its port.
+        leave_seconds: see above.
+        path: a Unix socket to serve on as well; empty: none.
     """
 
-    def __init__(self, config: uvicorn.Config, *, leave_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, *, leave_seconds: float, path: str = "") -> None:
         super().__init__(config)
         self.server_state = State()
         self._leave_seconds = leave_seconds
+        self._path = path
+        self._listener: Listener | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start serving."""
+        await super().startup(sockets)
+        if self._path:
+            await self._listen()
+
+    async def _listen(self) -> None:
+        try:
+            self._listener = Listener(self._path, self.config.backlog)
+        except OSError as error:  # as uvicorn does where a port is taken
+            log.error("cannot serve on the socket %s: %s", self._path, error)  # noqa: TRY400 - it says all
+            for server in self.servers:
+                server.close()
+            await self.lifespan.shutdown()
+            sys.exit(STARTUP_FAILURE)
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_unix_server(
+            lambda: Protocol(self.config, self.server_state, self.lifespan.state), sock=self._listener.socket
+        )
+        self.servers.append(listening)
 
     async def leave(self) -> None:
         """End what would not end by itself; called again and again from the signal on."""
@@ -131,6 +164,8 @@ class Server(uvicorn.Server):
         self.server_state.leaving = True  # type: ignore[attr-defined]
         async with repeated("leave", self.leave, every=LEAVE_TICK):
             await self._stay()
+            if self._listener is not None:
+                self._listener.remove()
             await super().shutdown(sockets)
 
     async def _stay(self) -> None:

@@ -24,6 +24,14 @@ TraceEndpoint = Annotated[
         "are made. OTEL_EXPORTER_OTLP_HEADERS and the like hold too",
     ),
 ]
+Socket = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"\A(/[^,]{1,99})?\Z",
+        description="a Unix socket to serve on besides the port: an absolute path; empty: none. Our user and "
+        "group may connect, if they may enter its folder",
+    ),
+]
 TraceQueue = Annotated[
     int, msgspec.Meta(ge=1, le=1_000_000, description="most spans waiting to be sent; past it the oldest go")
 ]
@@ -54,7 +62,10 @@ def load(cls: type[S], environ: Mapping[str, str]) -> S:
                 values[field.name] = _convert(raw, hints[field.name])
             elif field.required:
                 faults.append(f"{name} is required: {describe(hints[field.name])}")
-        except (msgspec.ValidationError, OSError) as error:
+        except msgspec.ValidationError as error:
+            reason = describe(hints[field.name])
+            faults.append(f"{name}: {error}" + (f" ({reason})" if reason else ""))
+        except OSError as error:
             faults.append(f"{name}: {error}")
     if faults:
         raise SettingsError(faults)
