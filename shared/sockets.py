@@ -45,7 +45,10 @@ class Listener:
             os.umask(before)
 
     def remove(self) -> None:
-        """Remove the file, if it is still ours; before the socket is closed, lest another's be removed."""
+        """Remove the file, if it is still ours.
+
+        Before the socket is closed: nobody else takes its place till then, nor gets its inode's number.
+        """
         if _identity(self._path) == self._file:
             os.unlink(self._path)
 

@@ -33,8 +33,10 @@ async def answer_ok(_: bytes, writer: asyncio.StreamWriter) -> None:
 class Service:
     """A peer on loopback in a thread of its own: keeps what arrived, answers what it is told to."""
 
-    def __init__(self, port: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1", sock: socket.socket | None = None) -> None:
         self._host = host
+        self._socket = sock
+        """Where it listens, if not on a port."""
         self.seen: list[bytes] = []
         self.closed = 0
         self.connections = 0
@@ -60,8 +62,9 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     def _run(self) -> None:
-        server = self.loop.run_until_complete(asyncio.start_server(self._serve, self._host, self._wanted))
-        self.port: int = server.sockets[0].getsockname()[1]
+        where = {"sock": self._socket} if self._socket else {"host": self._host, "port": self._wanted}
+        server = self.loop.run_until_complete(asyncio.start_server(self._serve, **where))
+        self.port: int = 0 if self._socket else server.sockets[0].getsockname()[1]
         self._started.set()
         self.loop.run_forever()
         server.close()

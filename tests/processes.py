@@ -42,9 +42,12 @@ async def is_ready(client: httpx.AsyncClient) -> bool:
         return False
 
 
-async def exchange(client: httpx.AsyncClient, pieces: Iterable[str]) -> list[str]:
-    """Send pieces over one connection that the last request closes; return the answers."""
-    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+async def exchange(client: httpx.AsyncClient, pieces: Iterable[str], path: str = "") -> list[str]:
+    """Send pieces over one connection that the last request closes, to a socket if there is a path."""
+    if path:
+        reader, writer = await asyncio.open_unix_connection(path)
+    else:
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
     for piece in pieces:
         writer.write(piece.encode())
         await writer.drain()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -185,21 +187,34 @@ async def test_connections_that_were_idle_for_long_are_closed(
         assert upstream.peers[0].in_flight == 0
 
 
-async def test_a_unix_socket_is_an_address_too(tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = str(tmp_path_factory.mktemp("s") / "rank.sock")
+def at_socket(path: Path) -> Service:
+    """Return a service on a Unix socket."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen()
+    return Service(sock=listening)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(OK)
-        await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_unix_server(serve, path)
-    upstream = Upstream("rank", f"unix:{path}", connections=8, waiting=100, streams=10)
-    await upstream.resolve()
-    assert set(await burst(upstream, 5)) == {200}
-    await upstream.close()
-    server.close()
+async def test_ports_and_unix_sockets_may_be_replicas_of_each_other(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("s")
+    with Service() as service, at_socket(folder / "two") as near:
+        with at_socket(folder / "one"):
+            places = (f"unix:{folder}/one", f"unix:{folder}/two", service.url)
+            upstream = Upstream("rank", ",".join(places), connections=8, waiting=100, streams=10)
+            await upstream.resolve()
+            assert len(upstream.peers) == 3
+        assert set(await burst(upstream, 30)) == {200}
+        await upstream.probe()
+        assert ejected(upstream) == [True, False, False]
+        assert near.seen
+        assert service.seen
+        (folder / "one").unlink()
+        with at_socket(folder / "one"):
+            await upstream.probe()
+            assert ejected(upstream) == [False, False, False]
+        await upstream.close()
 
 
 async def test_replicas_that_are_equally_idle_take_turns(upstream: Upstream, names: list[Address]) -> None:
