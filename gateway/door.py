@@ -16,6 +16,7 @@ import httptools
 
 from gateway.access import ABANDONED
 from gateway.exchange import Exchange
+from gateway.heads import Head
 from gateway.home import HomeExchange
 from gateway.request import Request
 from gateway.routes import HOME
@@ -52,6 +53,7 @@ class Door(asyncio.Protocol):
         "_deaf",
         "_exchange",
         "_gateway",
+        "_head",
         "_head_bytes",
         "_headers",
         "_held",
@@ -77,6 +79,7 @@ class Door(asyncio.Protocol):
         self.until = 0.0
         self._parser = httptools.HttpRequestParser(self)
         self._request: Request | None = None
+        self._head: Head | None = None
         self._inbox: deque[Request] = deque()
         self._exchange: Ask | Exchange | Listener | None = None
         self._broken: LeaderboardError | None = None
@@ -115,6 +118,13 @@ class Door(asyncio.Protocol):
         """Parse what came, then take the oldest request as far as it can go."""
         if self._deaf:
             return
+        is_first = self._request is None and not self._inbox
+        if is_first and self._head is not None:
+            request = self._head.again(data, self._loop.time())
+            if request is not None:
+                self._inbox.append(request)
+                self._advance()
+                return
         self._overhead += len(data)
         try:
             self._parser.feed_data(data)
@@ -128,6 +138,8 @@ class Door(asyncio.Protocol):
             self._broken = self._broken or LeaderboardError(
                 "head_too_large", "too many bytes for one request"
             )
+        if is_first and len(self._inbox) == 1 and self._request is None and not self._deaf:
+            self._head = Head.of(data, self._inbox[0])
         if len(self._inbox) > 1 and not self._held:
             self._held = True
             self.transport.pause_reading()
@@ -355,6 +367,7 @@ class Door(asyncio.Protocol):
     def begin_stream(self) -> None:
         """Let the answer take its time, as long as something moves."""
         self._streaming = True
+        self._head = None  # ten thousand readers of a stream ask for nothing else
         self.until = self._loop.time() + self._gateway.settings.stream_seconds
 
     def write_piece(self, request: Request, data: bytes) -> None:

@@ -16,8 +16,11 @@ from shared.errors import LeaderboardError
 
 Headers = list[tuple[bytes, bytes]]
 
-FORWARDED = (b"accept", b"content-type", b"if-none-match", b"last-event-id", b"traceparent", b"tracestate")
+FORWARDED = (b"accept", b"if-none-match", b"last-event-id", b"traceparent", b"tracestate")
 """Request headers a service gets to see."""
+
+WITH_BODY = (*FORWARDED, b"content-type")
+"""Those it gets to see of a request that has a body."""
 
 SINGLE = frozenset(
     {b"host", b"authorization", b"content-type", b"content-length", b"transfer-encoding", b"origin"}
@@ -26,7 +29,7 @@ SINGLE = frozenset(
 
 _WANTED = frozenset(
     {
-        *FORWARDED,
+        *WITH_BODY,
         *SINGLE,
         b"connection",
         b"expect",
@@ -99,11 +102,14 @@ def status_line(status: int) -> bytes:
     return STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
-def passed_on(fields: Mapping[bytes, bytes]) -> bytes:
+def passed_on(fields: Mapping[bytes, bytes], *, body: bool) -> bytes:
     """Render the request headers a service gets to see."""
-    named = fields.get(b"connection", b"").lower()
     lines = b""
-    for name in FORWARDED:
+    wanted = WITH_BODY if body else FORWARDED
+    if fields.keys().isdisjoint(wanted):
+        return lines
+    named = fields.get(b"connection", b"").lower()
+    for name in wanted:
         value = fields.get(name)
         # A header that `Connection` names is for this hop only (RFC 9110, 7.6.1).
         if value is not None and not (named and name in named):

@@ -220,6 +220,7 @@ class Gateway:
         left = int((request.deadline - self._loop.time()) * 1000)
         method = b"GET" if request.method == b"HEAD" else request.method
         who = request.grant.lines if request.grant is not None else b"x-scope: read\r\n"
+        has_body = request.size > 0 or method in (b"POST", b"PUT")
         head = b"%b %b HTTP/1.1\r\n%b%bx-request-id: %b\r\nx-deadline-ms: %d\r\n%b" % (
             method,
             request.target,
@@ -227,11 +228,11 @@ class Gateway:
             who,
             request.id,
             max(left, 1),
-            rules.passed_on(request.fields),
+            rules.passed_on(request.fields, body=has_body),
         )
         if request.too_large:
             return head + b"x-body-too-large: 1\r\ncontent-length: 0\r\n\r\n"
-        if request.size or method in (b"POST", b"PUT"):
+        if has_body:
             return b"%bcontent-length: %d\r\n\r\n%b" % (head, request.size, b"".join(request.pieces))
         return head + b"\r\n"
 

@@ -14,6 +14,7 @@ import logging
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -264,7 +265,7 @@ class Upstream:
                     wire.peer.streams += 1
                 waiter.assigned(wire)
                 return
-        wire.idle_since = asyncio.get_running_loop().time()
+        wire.idle_since = monotonic()  # the loop's clock, without the system call of get_running_loop()
         wire.peer.idle.append(wire)
 
     def grow(self) -> None:
@@ -409,7 +410,7 @@ class Upstream:
 
     async def trim(self) -> None:
         """Close connections that were idle for long."""
-        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
+        oldest = monotonic() - IDLE_SECONDS
         for peer in self.peers:
             for wire in [wire for wire in peer.idle if wire.idle_since < oldest]:
                 wire.transport.close()

@@ -7,6 +7,7 @@ a clear end, a head that is too large) is closed and its answer not trusted.
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
@@ -18,6 +19,15 @@ MAX_HEAD_BYTES = 32 * 1024
 """Header names and values of one answer."""
 
 Headers = list[tuple[bytes, bytes]]
+
+is_usual = re.compile(
+    rb"HTTP/1\.1 (200|[45]\d\d) [ -~]*\r\n"
+    rb"(content-type): ([!-~]+)\r\n(?:(etag): ([!-~]+)\r\n)?content-length: (\d{1,7})\r\n\r\n"
+).match
+"""The head of an answer as our services write most: recognised in one step instead of parsed.
+
+It says where it ends, and that the connection stays.
+"""
 
 
 class Asker(Protocol):
@@ -127,6 +137,9 @@ class Wire(asyncio.Protocol):
             return
         if self._turn == self._outbox.turn:
             self._odd = True  # an answer to a request that was not sent yet
+        elif not self._heard and (seen := is_usual(data)) and len(data) - seen.end() == int(seen[6]):
+            self._take(self._asker, seen, data)
+            return
         self._heard = True
         try:
             self._parser.feed_data(data)
@@ -153,6 +166,13 @@ class Wire(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Nothing, as above."""
+
+    def _take(self, asker: Asker, seen: re.Match[bytes], data: bytes) -> None:
+        """Hand on an answer that was recognised; the parser has not seen it."""
+        self._asker = None
+        headers = [(seen[2], seen[3])] if seen[4] is None else [(seen[2], seen[3]), (seen[4], seen[5])]
+        asker.answered(int(seen[1]), headers, data[seen.end() :])
+        self.peer.free(self)
 
     def _finish(self, asker: Asker) -> None:
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
