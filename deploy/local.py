@@ -24,6 +24,7 @@ from deploy.settings import LocalSettings
 from deploy.site import DEMO, Site
 from deploy.supervisor import Supervisor
 from shared.settings import load
+from shared.sockets import Listener, fits
 
 LEFTOVERS = 15.0
 """Seconds that what an earlier, killed run left behind is given to end."""
@@ -48,13 +49,28 @@ def up() -> None:
     folder = Path(settings.local_data_dir).absolute()
     with files.locked(folder) as left:
         await_leftovers(left)
-        site = Site(settings, folder, choose(settings), files.load_secrets(folder / "secrets.json"))
+        secrets = files.load_secrets(folder / "secrets.json")
+        site = Site(settings, folder, choose(settings), secrets, sockets_in(folder))
         site.log("postgres").parent.mkdir(exist_ok=True)
-        if site.sockets:
-            files.make_private(site.sockets)
-        else:
-            say(f"{folder}: too long a name for sockets in it, so all speak over TCP")
         asyncio.run(run(site, began))
+
+
+def sockets_in(folder: Path) -> Path | None:
+    """Make a folder for Unix sockets that only we may enter; None where there can be none."""
+    sockets = folder / "sockets"
+    longest = str(sockets / ".s.PGSQL.65535")
+    if not fits(longest):
+        say(f"{folder}: no name for sockets, so all speak over TCP")
+        return None
+    files.make_private(sockets)
+    try:
+        trial = Listener(longest, 1)
+    except OSError as error:  # a folder shared with another system, as of a virtual machine
+        say(f"{sockets}: no place for sockets ({error.strerror}), so all speak over TCP")
+        return None
+    trial.remove()
+    trial.socket.close()
+    return sockets
 
 
 async def run(site: Site, began: float) -> None:

@@ -16,7 +16,6 @@ from deploy.ports import Ports
 from deploy.processes import Program
 from deploy.settings import LocalSettings
 from deploy.supervisor import Child
-from shared.sockets import fits
 
 DEMO = "demo"
 """The game a local stack comes with."""
@@ -30,16 +29,12 @@ class Site:
     folder: Path
     ports: Ports
     secrets: Secrets
+    sockets: Path | None = None
+    """The folder of Unix sockets; None: all speak over TCP."""
 
     def log(self, name: str) -> Path:
         """Return the log of a program."""
         return self.folder / "logs" / f"{name}.log"
-
-    @property
-    def sockets(self) -> Path | None:
-        """The folder of Unix sockets, in which only we may look; None where its name is too long for them."""
-        folder = self.folder / "sockets"
-        return folder if fits(str(folder / ".s.PGSQL.65535")) else None
 
     def socket(self, service: str) -> str:
         """Return the path of a service's socket; empty where there are none."""

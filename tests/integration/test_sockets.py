@@ -23,10 +23,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from deploy.cli import main
 from deploy.embedded import Postgres, Valkey, free_ports
 from deploy.files import load_secrets
+from deploy.local import sockets_in
 from gateway.upstream import Upstream
 from shared.errors import StoreUnavailable
 from shared.postgres import Pool, open_pool
 from shared.sentinel import client as redis_client
+from shared.sockets import Listener
 from shared.wire import Wire
 from tests.doors import Service, running_gateway
 from tests.integration.test_gateway_balance import burst
@@ -272,6 +274,14 @@ async def test_its_ports_answer_all_the_same(stack: Stack) -> None:
         assert await redis.ping()
 
 
+def test_sockets_of_a_run_that_was_killed_are_gone(folder: Path) -> None:
+    sockets = sockets_in(folder)
+    assert sockets is not None
+    Listener(str(sockets / ".s.PGSQL.1"), 1).socket.close()
+    assert sockets_in(folder) == sockets
+    assert [*sockets.iterdir()] == []
+
+
 async def test_where_names_are_too_long_for_sockets_all_goes_over_tcp(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 90)
     folder.mkdir()
@@ -280,4 +290,4 @@ async def test_where_names_are_too_long_for_sockets_all_goes_over_tcp(tmp_path: 
             assert (await api.get(TOP)).status_code == 200
         assert environment(stack.pid("GATEWAY"))["RANK_URL"] == f"http://127.0.0.1:{stack.rank_port}"
         assert environment(stack.pid("SCORE"))["DATABASE_URL"].startswith("postgresql://score_service:")
-    assert f"{folder}: too long a name for sockets" in (folder / "logs" / "up.log").read_text()
+    assert f"{folder}: no name for sockets, so all speak over TCP" in (folder / "logs" / "up.log").read_text()
