@@ -13,8 +13,9 @@ from rank_service.names import Profiles
 from rank_service.questions import Page, Seen
 from rank_service.rules import View
 from shared.asgi import JSON, Reply
+from shared.index import Rows
 from shared.messages import Source
-from shared.ranking import Row
+from shared.ranking import Figures, Row
 
 RENDERED_PAGES = 2_000
 """Pages kept as bytes, about 10 KB each; the one least recently made goes."""
@@ -23,7 +24,7 @@ RENDERED_PAGES = 2_000
 class Rendered(NamedTuple):
     """A page as bytes, and what it was made of: current while these are."""
 
-    rows: list[Row]
+    rows: Sequence[Row]
     head: bytes
     profile_version: bytes | None
     content: bytes
@@ -106,7 +107,21 @@ def matches(known: bytes, etag: bytes) -> bool:
 
 def encode_rows(rows: Sequence[Row], fragments: Sequence[bytes]) -> bytes:
     """Encode `"entries": [...]` from rows and the profiles of their users."""
+    return encode_figures(figures_of(rows), fragments)
+
+
+def encode_figures(lines: Sequence[Figures], fragments: Sequence[bytes]) -> bytes:
+    """Encode `"entries": [...]` from figures and the profiles of their users."""
     return envelopes.listed(
-        envelopes.ENTRY % (rank, user_id.encode(), profile, score, ties)
-        for (user_id, (rank, ties, score, _)), profile in zip(rows, fragments, strict=True)
+        [
+            envelopes.ENTRY % (rank, user_id, profile, score, ties)
+            for (rank, user_id, score, ties, _), profile in zip(lines, fragments, strict=True)
+        ]
     )
+
+
+def figures_of(rows: Sequence[Row]) -> Sequence[Figures]:
+    """Return rows as figures, which those of the index are already."""
+    if isinstance(rows, Rows):
+        return rows.figures
+    return [(place.rank, user_id.encode(), place.score, place.ties, place.better) for user_id, place in rows]

@@ -67,7 +67,7 @@ class Seen(NamedTuple):
 
     stamp: Stamp
     as_of: bytes
-    rows: list[Row]
+    rows: Sequence[Row]
     profile_version: bytes | None
 
 

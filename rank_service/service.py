@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rank_service import envelopes
 from rank_service.answers import Answers
 from rank_service.names import Profiles
-from rank_service.pages import encode_rows
+from rank_service.pages import encode_figures, encode_rows, figures_of
 from rank_service.questions import Around, Counted, Places, Seen, Spread, Stood, Supposed, WhatIf
 from rank_service.rules import View
 from rank_service.store import Store
@@ -15,7 +15,7 @@ from rank_service.yesterday import Yesterday
 from shared.errors import LeaderboardError, not_found
 from shared.messages import RankHistory, RankOnDay, Source
 from shared.names import clean, is_user_id
-from shared.ranking import Row
+from shared.ranking import Place, Row
 
 
 class Rankings:
@@ -125,9 +125,12 @@ def around_of(
 ) -> bytes:
     """Encode a neighbourhood of a user who is in it; `before` is that user's rank of yesterday."""
     total = seen.stamp.total
-    own, place = next((i, place) for i, (user, place) in enumerate(seen.rows) if user == user_id)
+    lines, wanted = figures_of(seen.rows), user_id.encode()
+    own = next(i for i, line in enumerate(lines) if line[1] == wanted)
+    rank, _, score, ties, better = lines[own]
+    place = Place(rank, ties, score, better)
     single = envelopes.single(user_id, place, total, profiles[own], envelopes.rank_change(place, before))
-    rest = single + b"," + encode_rows(seen.rows, profiles)
+    rest = single + b"," + encode_figures(lines, profiles)
     return envelopes.envelope(asked.head, total, source, seen.as_of, rest)
 
 

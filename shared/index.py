@@ -8,7 +8,7 @@ load. The scripts in `lua/` hold the rules; this module speaks their language.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import AskError, ClusterDownError, ResponseError, TryAgainError
 
 from shared.errors import StoreUnavailable
-from shared.ranking import HOT_PLACES, Entry, Place, Ranking, Row, places
+from shared.ranking import HOT_PLACES, Entry, Place, Ranking, Row, reckon
 from shared.wire import NONSENSE, ORIGIN, SHA, Command, Line
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Window(NamedTuple):
     """Consecutive rows of a ready index; `rows` is None when the caller's copy is current."""
 
     stamp: Stamp
-    rows: list[Row] | None
+    rows: Sequence[Row] | None
 
 
 class Standing(NamedTuple):
@@ -258,9 +258,6 @@ class RankingIndex:
         return bool(reply == 1)
 
 
-_new = tuple.__new__
-
-
 def _script(name: str, ranking: Ranking, *args: Any) -> Command:
     return ("EVALSHA", SHA[name], 4, *ranking.keys, ORIGIN, *args)
 
@@ -299,7 +296,7 @@ def read_window(ranking: Ranking, reply: Any) -> Window | Miss:
     """Read the reply to `page`."""
     if (miss := _miss(reply)) is not None:
         return miss
-    return Window(_stamp(reply), _rows(ranking, reply[4]) if len(reply) > 4 else None)
+    return Window(_stamp(reply), _read(ranking, reply[4]) if len(reply) > 4 else None)
 
 
 def read_around(ranking: Ranking, reply: Any) -> list[Window] | Miss:
@@ -307,22 +304,50 @@ def read_around(ranking: Ranking, reply: Any) -> list[Window] | Miss:
     if (miss := _miss(reply)) is not None:
         return miss
     stamp = _stamp(reply)
-    return [Window(stamp, _rows(ranking, frame) if frame else []) for frame in reply[4:]]
+    return [Window(stamp, _read(ranking, frame) if frame else []) for frame in reply[4:]]
 
 
-def _rows(ranking: Ranking, frame: list[Any]) -> list[Row]:
-    """Read what `frame` of common.lua returns."""
-    if len(frame) == 1:
-        return []
-    start, better, first_rank, first_ties, last_ties, skip, count, found = frame
-    shown = slice(2 * skip, 2 * (skip + count))
-    members, keys = found[shown][::2], found[shown][1::2]
-    prefix = PREFIX_WIDTH if ranking.ties == "first" else 0
-    users = [member[prefix:].decode() for member in members]
-    sign = -1 if ranking.order == "desc" else 1
-    scores = [sign * int(key) for key in keys]
-    reckoned = places(ranking.ties, start, better, first_rank, first_ties, last_ties, scores)
-    return [_new(Row, pair) for pair in zip(users, reckoned, strict=True)]
+def _read(ranking: Ranking, frame: list[Any]) -> Sequence[Row]:
+    return Rows(ranking, frame) if len(frame) > 1 else []
+
+
+class Rows(Sequence[Row]):
+    """Rows as figures, which answers are encoded from; made into `Row`s for who wants those."""
+
+    __slots__ = ("_made", "figures")
+
+    def __init__(self, ranking: Ranking, frame: list[Any]) -> None:
+        start, better, first_rank, first_ties, last_ties, skip, count, found = frame
+        shown = slice(2 * skip, 2 * (skip + count))
+        users, keys = found[shown][::2], found[shown][1::2]
+        if ranking.ties == "first":
+            users = [member[PREFIX_WIDTH:] for member in users]
+        sign = -1 if ranking.order == "desc" else 1
+        scores = [sign * int(key) for key in keys]
+        self.figures = reckon(ranking.ties, start, better, first_rank, first_ties, last_ties, scores, users)
+        self._made: list[Row] | None = None
+
+    def _rows(self) -> list[Row]:
+        if self._made is None:
+            self._made = [
+                Row(user_id.decode(), Place(rank, ties, score, better))
+                for rank, user_id, score, ties, better in self.figures
+            ]
+        return self._made
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._rows())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows()[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._rows() == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def read_tally(reply: Any) -> Tally | Miss:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import pytest
 
@@ -166,7 +166,7 @@ async def test_a_held_page_is_current_or_told_not_to_be(
     index: RankingIndex, truth: Truth, rng: random.Random
 ) -> None:
     await fill(index, truth, rng)
-    held_rows: list[Row] | None = None
+    held_rows: Sequence[Row] | None = None
     known = ""
     kept = 0
     for _ in range(150):
