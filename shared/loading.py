@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -20,10 +20,11 @@ from typing import Any
 from prometheus_client import Counter, Histogram
 
 from shared.errors import StoreUnavailable
-from shared.index import RankingIndex, held
-from shared.postgres import Connection, Pool, in_time, translated
+from shared.index import LOCK_MS, RankingIndex, held
+from shared.postgres import Connection, Pool, in_time, slowly, translated
 from shared.queries import load as load_queries
 from shared.ranking import Entry, Ranking
+from shared.wire import Command
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,13 @@ SECONDS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120),
 )
 
-_ENTRIES = load_queries(Path(__file__).parent / "sql")["entries_of_ranking"].sql
+LONGEST = 605.0
+"""Seconds to wait for a statement, whose own bound is 600: ten million entries are sorted in far less."""
+
+SIGN_OF_LIFE = LOCK_MS / 3000
+"""Seconds without entries after which the lock is prolonged: they may be sorted, or the server be slow."""
+
+_SQL = load_queries(Path(__file__).parent / "sql")
 
 
 class Loader:
@@ -93,15 +100,15 @@ class Loader:
         """Copy one ranking; return what came of it (see LOADS) and how many entries were read."""
         # The connection comes first: waiting for one must not use up the lock's time.
         with translated():
-            async with self._pool.acquire() as connection:
+            async with slowly(self._pool, LONGEST) as connection:
                 status, tokens = await self._begin(ranking)
                 if not tokens:
                     return status, 0
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    cursor: Any = connection.cursor(
-                        _ENTRIES, ranking.leaderboard_id, ranking.generation, ranking.season
-                    )
-                    opened = await in_time(connection, cursor)
+                    await connection.execute(_SQL["take_room"].sql)
+                    key = (ranking.leaderboard_id, ranking.generation, ranking.season)
+                    cursor: Any = connection.cursor(_SQL["entries_of_ranking"].sql, *key)
+                    opened = await self._alive(tokens, in_time(connection, cursor))
                     count = await self._stream(ranking, tokens, connection, opened)
         finished = [await self._index.finish(part, token) for part, token in tokens.items()]
         return ("loaded", count) if finished and all(finished) else ("lost", 0)
@@ -128,30 +135,51 @@ class Loader:
     async def _stream(
         self, ranking: Ranking, tokens: dict[Ranking, str], connection: Connection, cursor: Any
     ) -> int:
-        """Write chunks while the next one is fetched; return the entries read.
+        """Write chunks while the next one is fetched and put into words; return the entries read.
 
         Parts whose lock was lost leave `tokens`.
         """
         count = 0
-        rows = await in_time(connection, cursor.fetch(CHUNK))
-        while rows and tokens:
-            count += len(rows)
-            chunks = _divided(ranking, rows)
-            sent = [part for part in chunks if part in tokens]
-            commands = [self._index.load(part, tokens[part], chunks[part]) for part in sent]
-            # Both are awaited to their ends whatever happens: the connection must be quiet after.
-            replies, rows = await asyncio.gather(
-                self._index.send(commands),
-                in_time(connection, cursor.fetch(CHUNK)),
-                return_exceptions=True,
-            )
-            for outcome in (replies, rows):
-                if isinstance(outcome, BaseException):
-                    raise outcome
-            for part, reply in zip(sent, replies, strict=True):
-                if not held(reply):
-                    del tokens[part]
+        writing: asyncio.Task[None] | None = None
+        try:
+            while rows := await self._alive(tokens, in_time(connection, cursor.fetch(CHUNK))):
+                count += len(rows)
+                commands = self._commands(tokens, _divided(ranking, rows))
+                if writing is not None:
+                    await writing
+                if not tokens:
+                    break
+                writing = asyncio.create_task(self._write(tokens, commands))
+            if writing is not None:
+                await writing
+        finally:  # whatever happens, the connection is quiet after
+            if writing is not None and not writing.done():
+                writing.cancel()
+                await asyncio.wait([writing])
         return count
+
+    async def _alive(self, tokens: dict[Ranking, str], answer: Awaitable[Any]) -> Any:
+        """Wait for the database, showing that we live while it does not answer."""
+        waiting = asyncio.ensure_future(answer)
+        try:
+            while not (await asyncio.wait([waiting], timeout=SIGN_OF_LIFE))[0]:
+                await self._write(tokens, self._commands(tokens, {part: [] for part in tokens}))
+            return waiting.result()
+        finally:
+            if not waiting.done():
+                waiting.cancel()
+                await asyncio.wait([waiting])
+
+    def _commands(
+        self, tokens: dict[Ranking, str], chunks: dict[Ranking, list[Entry]]
+    ) -> dict[Ranking, Command]:
+        """Build the commands that write entries to those parts that are still ours."""
+        return {part: self._index.load(part, tokens[part], chunks[part]) for part in chunks if part in tokens}
+
+    async def _write(self, tokens: dict[Ranking, str], commands: dict[Ranking, Command]) -> None:
+        for part, reply in zip(commands, await self._index.send([*commands.values()]), strict=True):
+            if not held(reply):
+                tokens.pop(part, None)
 
 
 def _divided(ranking: Ranking, rows: Iterable[Any]) -> dict[Ranking, list[Entry]]:

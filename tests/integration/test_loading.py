@@ -52,6 +52,24 @@ async def test_a_load_copies_every_chunk(pool: Pool, board: Board, index: Rankin
     assert await place_of(index, board, "u0") == (count, Place(count, 1, 0, count - 1))
 
 
+async def test_a_load_that_waits_for_entries_keeps_its_lock(
+    pool: Pool, board: Board, index: RankingIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.index.LOCK_MS", 300)
+    monkeypatch.setattr("shared.loading.SIGN_OF_LIFE", 0.05)
+    await put_entries(pool, board, [("ada", 5)])
+    async with pool.acquire() as stranger:
+        transaction = stranger.transaction()
+        await transaction.start()
+        await stranger.execute("LOCK TABLE entries")
+        load = Loader(index, pool).start(board.ranking(0))
+        await asyncio.wait([load], timeout=1.5)  # five times what the lock lives
+        assert not load.done()
+        await transaction.rollback()
+    await load
+    assert await place_of(index, board, "ada") == (1, Place(1, 1, 5, 0))
+
+
 async def test_tombstones_are_copied_and_not_ranked(pool: Pool, board: Board, index: RankingIndex) -> None:
     entries = await put_entries(pool, board, [("ada", 5), ("bob", 4), ("cid", 3)])
     await pool.execute("UPDATE entries SET deleted_at = now() WHERE user_id = 'ada'")
