@@ -32,7 +32,7 @@ from rank_service.standings import Standings
 from rank_service.store import Store
 from rank_service.users import Users
 from rank_service.watch import Watch
-from rank_service.worker import Lateness, Listening
+from rank_service.worker import Lateness, Listening, Succession
 from rank_service.yesterday import Yesterday
 from shared.boards import Games
 from shared.cluster import Cluster, open_line
@@ -41,6 +41,8 @@ from shared.heartbeat import EVERY, Heart
 from shared.index import RankingIndex
 from shared.loading import Loader
 from shared.postgres import Pool, open_pool, translated
+from shared.primaries import EVERY as ANNOUNCED_EVERY
+from shared.primaries import Primaries
 from shared.supervise import repeated
 from shared.tuning import settle_down
 from shared.wire import Line
@@ -91,10 +93,8 @@ class App(Router):
 
 async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     """Open everything requests need; `stack` closes it."""
-    lines = [
-        open_line(settings.redis_url, timeout=seconds)
-        for seconds in (settings.redis_timeout_ms / 1000, LOAD_TIMEOUT)
-    ]
+    patience = settings.redis_timeout_ms / 1000, LOAD_TIMEOUT
+    lines = [open_line(settings.redis_url, timeout=seconds) for seconds in patience]
     for line in lines:
         stack.push_async_callback(line.close)
     lookup_index, load_index = (
@@ -104,6 +104,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     def seen(identity: str) -> None:
         lookup_index.database_identity = load_index.database_identity = identity
 
+    primaries = Primaries()
     pool = await stack.enter_async_context(
         open_pool(
             settings.database_url,
@@ -113,6 +114,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
             on_identity=seen,
             statement_timeout_ms=settings.statement_timeout_ms,
             traced=bool(settings.otel_exporter_otlp_endpoint),
+            primaries=primaries,
         )
     )
     games = Games(pool)
@@ -139,9 +141,8 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     pages = Pages(answers, profiles)
     live = Live(pages, lambda: Watch(answers, profiles), most=settings.rank_streams)
     stack.push_async_callback(live.close)
-    await _start_jobs(
-        settings, stack, Jobs(load_index, pool, games, lookups, answers, live, lines[1], yesterday)
-    )
+    jobs = Jobs(load_index, pool, games, lookups, answers, live, lines[1], yesterday, primaries, seen)
+    await _start_jobs(settings, stack, jobs)
     return State(
         games=games,
         answers=answers,
@@ -195,15 +196,24 @@ class Jobs:
     live: Live
     line: Line
     yesterday: Yesterday
+    primaries: Primaries
+    seen: Callable[[str], None]
 
 
 async def _start_jobs(settings: Settings, stack: AsyncExitStack, on: Jobs) -> None:
     listening = Listening(on.line, on.games, on.live, on.yesterday)
     lateness = Lateness(on.pool, on.answers)
+
+    def follow(identity: str) -> None:
+        on.seen(identity)
+        on.answers.behind = ()  # what an old primary has in its outbox is of no account
+
+    succession = Succession(on.line, on.primaries, lambda: on.index.database_identity, follow)
     auditor = Auditor(on.index, on.pool, lambda: on.lookups.used)
     audit_every = settings.rank_audit_ms / 1000
     heart = Heart("rank_service", on.line, lambda: {"streams": on.live.open})
     await stack.enter_async_context(repeated("beat", heart.beat, every=EVERY))
+    await stack.enter_async_context(repeated("hear of the primary", succession.look, every=ANNOUNCED_EVERY))
     await stack.enter_async_context(repeated("listen to events", listening.listen, every=0.2))
     await stack.enter_async_context(repeated("look for late writes", lateness.look, every=0.4))
     await stack.enter_async_context(repeated("audit the index", auditor.step, every=audit_every))

@@ -51,7 +51,8 @@ class Standby:
                 primary = await self._primary.fetchrow(SQL["primary_state"])
                 standby = await self._standby.fetchrow(SQL["standby_state"])
             if primary is not None and standby is not None:
-                same = primary["system_identifier"] == standby["system_identifier"]
+                # The standby of an old primary has another timeline than its successor.
+                same = all(primary[name] == standby[name] for name in ("system_identifier", "timeline"))
                 # One that has not applied what was written a look ago does not follow this primary.
                 follows = standby["applied"] is not None and standby["applied"] >= written > 0
                 trusted = same and primary["waits"] and follows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Container
+from collections.abc import Callable, Container
 from datetime import timedelta
 
 import msgspec
@@ -22,6 +22,7 @@ from shared.errors import StoreUnavailable
 from shared.events import CHANNEL, EntriesChanged, ProfileChanged, RulesChanged, decode
 from shared.names import leaderboard_key
 from shared.postgres import Pool, translated
+from shared.primaries import Primaries
 from shared.sentinel import client
 from shared.wire import Line
 
@@ -124,6 +125,30 @@ class Listening:
         if isinstance(event, ProfileChanged):  # or erased
             self._yesterday.forget(event.user_id)
         self._live.notice_all()
+
+
+class Succession:
+    """Hears which primary writers write to, and has nothing more to do with an older one.
+
+    Args:
+        read: identity of the primary that is read.
+        follow: told the identity of its successor: copies made of that are right, and no others.
+    """
+
+    def __init__(
+        self, line: Line, primaries: Primaries, read: Callable[[], str], follow: Callable[[str], None]
+    ) -> None:
+        self._line = line
+        self._primaries = primaries
+        self._read = read
+        self._follow = follow
+
+    async def look(self) -> None:
+        """Hear what is announced."""
+        await self._primaries.listen(self._line)
+        if self._primaries.is_old(self._read()):
+            log.error("an old primary was read: %s, now %s", self._read(), self._primaries.newest)
+            self._follow(self._primaries.newest)
 
 
 class Lateness:

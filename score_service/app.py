@@ -28,13 +28,15 @@ from score_service.status import Watcher
 from score_service.upstream import Receivers
 from score_service.users import Users
 from score_service.webhooks import Webhooks
-from score_service.worker import Discarded, Housekeeping, Outbox
+from score_service.worker import Announcer, Discarded, Housekeeping, Outbox
 from shared.boards import Games
 from shared.cluster import open_line
 from shared.heartbeat import EVERY, Heart
 from shared.index import RankingIndex
 from shared.loading import Loader
 from shared.postgres import Pool, open_pool, translated
+from shared.primaries import EVERY as ANNOUNCED_EVERY
+from shared.primaries import Primaries
 from shared.supervise import repeated
 from shared.tuning import settle_down
 
@@ -86,7 +88,8 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         stack.push_async_callback(line.close)
     idle_ms = settings.index_idle_seconds * 1000
     indexes = [RankingIndex(line, idle_ms=idle_ms) for line in (applies, loads)]
-    pool = await stack.enter_async_context(_pool(settings, indexes))
+    primaries = Primaries()
+    pool = await stack.enter_async_context(_pool(settings, indexes, primaries))
     games = Games(pool)
     stack.push_async_callback(games.close)
     history = History(pool)
@@ -118,6 +121,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         Snapshots(pool, days=settings.rank_history_days),
         webhooks,
         builder,
+        Announcer(pool, hints, primaries),
     )
     await _start_jobs(stack, outbox, keeping, heart, erasure, others)
 
@@ -141,7 +145,9 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
     )
 
 
-def _pool(settings: Settings, indexes: list[RankingIndex]) -> AbstractAsyncContextManager[Pool]:
+def _pool(
+    settings: Settings, indexes: list[RankingIndex], primaries: Primaries
+) -> AbstractAsyncContextManager[Pool]:
     def seen(identity: str) -> None:
         for index in indexes:
             index.database_identity = identity
@@ -155,6 +161,7 @@ def _pool(settings: Settings, indexes: list[RankingIndex]) -> AbstractAsyncConte
         statement_timeout_ms=settings.score_statement_timeout_ms,
         traced=bool(settings.otel_exporter_otlp_endpoint),
         patience=settings.score_answer_ms / 1000,
+        primaries=primaries,
     )
 
 
@@ -173,6 +180,7 @@ class Others(NamedTuple):
     snapshots: Snapshots
     webhooks: Webhooks
     builder: Builder
+    announcer: Announcer
 
 
 async def _start_jobs(
@@ -188,6 +196,7 @@ async def _start_jobs(
         ("relay the outbox", outbox.relay, 0.5),
         ("measure the outbox", outbox.measure, 5.0),
         ("make partitions", keeping.make_periods, DAY / 4),
+        ("announce the primary", others.announcer.announce, ANNOUNCED_EVERY),
         ("beat", heart.beat, EVERY),
         ("retain history", keeping.retain, DAY / 4),
         ("clear away erased users", erasure.clear_away, 10.0),

@@ -15,7 +15,8 @@ from score_service.store import SQL
 from shared.boards import board_from_row
 from shared.events import publish_entries
 from shared.index import RankingIndex
-from shared.postgres import Pool, slowly, translated
+from shared.postgres import IDENTITY, Pool, slowly, translated
+from shared.primaries import Primaries
 from shared.profiles import forget
 from shared.ranking import Ranking
 from shared.wire import Command, Line
@@ -99,6 +100,22 @@ class Outbox:
         ]
         if found or invalid:
             await self._index.write(found, [*hints, *invalid])
+
+
+class Announcer:
+    """Says which primary is written to, so that nobody believes one that it has replaced."""
+
+    def __init__(self, pool: Pool, line: Line, primaries: Primaries) -> None:
+        self._pool = pool
+        self._line = line
+        self._primaries = primaries
+
+    async def announce(self) -> None:
+        """Announce the primary, if it answers now: what was true a while ago may not be any more."""
+        await self._primaries.listen(self._line)
+        with translated():
+            identity = await self._pool.fetchval(IDENTITY)
+        await self._primaries.announce(self._line, identity)
 
 
 class Housekeeping:

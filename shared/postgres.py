@@ -6,13 +6,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from prometheus_client import Counter, Gauge
 
 from shared import tracing
 from shared.errors import StoreUnavailable
+from shared.primaries import OLD, OldPrimary, Primaries
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,13 @@ UNAVAILABLE = (
     TimeoutError,
 )
 
+SERVER_SETTINGS = {
+    "idle_in_transaction_session_timeout": "30000",
+    # A statement that waits for a lock ends when we are gone, not when it has got it.
+    "client_connection_check_interval": "1000",
+    "jit": "off",  # short statements: compiling them costs more than it saves
+}
+
 IDENTITY = """
 SELECT system_identifier::text || ':' ||
        CASE WHEN pg_is_in_recovery() THEN 'standby'
@@ -81,19 +91,29 @@ class Bounded(asyncpg.Connection):
     usual = patience
     longest = patience
     name = ""
+    identity = ""
+    """System identifier and timeline of the server; `standby` where it is none of a primary."""
+
+    primaries = Primaries()
     given_up = False
     expire: Callable[[], Awaitable[None]] | None = None
     """Marks the pool's other connections as not to be used again: they lead to the same server."""
 
     async def in_time(self, answer: Awaitable[T]) -> T:
-        """Wait for an answer; give the connection up when it does not come."""
+        """Wait for an answer; give the connection up when it does not come, or is an old primary's."""
         timer = asyncio.get_running_loop().call_later(self.patience, self._give_up)
         try:
-            return await answer
+            answered = await answer
         finally:
             timer.cancel()
-            if self.given_up and self.expire is not None:
+            if is_old := self.primaries.is_old(self.identity):
+                OLD.labels(self.name).inc()
+                self.terminate()
+            if (is_old or self.given_up) and self.expire is not None:
                 await self.expire()
+        if is_old:
+            raise OldPrimary(f"{self.identity} has a successor: {self.primaries.newest}")
+        return answered
 
     def take_time(self, longest: float | None) -> None:
         """Be as patient as the server, until the connection is given back."""
@@ -154,11 +174,12 @@ async def open_pool(
     patience: float | None = None,
     standby: bool = False,
     traced: bool = False,
+    primaries: Primaries | None = None,
 ) -> AsyncIterator[Pool]:
     """Open a pool of at most `size` connections that are made when needed.
 
     Args:
-        dsn: several hosts are tried in order; the primary is chosen.
+        dsn: several hosts are tried in order; the primary is chosen, of several the newest.
         size: the most connections.
         timeout: seconds a connect may take.
         name: shown in pg_stat_activity.
@@ -168,17 +189,22 @@ async def open_pool(
             more than the statement timeout. See `slowly`.
         standby: choose a standby where there is one.
         traced: tell of every statement, for traces.
+        primaries: what is known of primaries by others.
     """
+    known = primaries or Primaries()
     chosen = asyncpg.connect_utils.SessionAttribute
 
     longest = statement_timeout_ms / 1000 + GRACE
     GIVEN_UP.labels(name)
+    OLD.labels(name)
 
     async def greet(connection: Any) -> None:
         connection.name, connection.expire = name, pool.expire_connections
         connection.patience = connection.usual = patience or longest
         connection.longest = longest
-        on_identity(await connection.fetchval(IDENTITY))
+        connection.primaries = known
+        on_identity(connection.identity)
+        known.note(connection.identity)
         if traced:
             connection.add_query_logger(tracing.statement)
 
@@ -186,25 +212,58 @@ async def open_pool(
         """Skip the round trip that resets a returned connection: nothing we do outlives a transaction."""
         connection.patience = connection.usual
 
+    connect: Any = partial(_connect, known, name)  # looser typed than the stubs have it
     pool: Pool = asyncpg.create_pool(
         dsn,
         min_size=0,
         max_size=size,
+        connect=connect,
         connection_class=Bounded,
         timeout=timeout,
         init=greet,
         reset=keep,
         target_session_attrs=chosen.prefer_standby if standby else chosen.read_write,
         server_settings={
+            **SERVER_SETTINGS,
             "application_name": name,
             "statement_timeout": str(statement_timeout_ms),
-            "idle_in_transaction_session_timeout": "30000",
-            # A statement that waits for a lock ends when we are gone, not when it has got it.
-            "client_connection_check_interval": "1000",
-            "jit": "off",  # short statements: compiling them costs more than it saves
         },
     )
     async with pool:
         OPEN.labels(name).set_function(pool.get_size)
         IDLE.labels(name).set_function(pool.get_idle_size)
         yield pool
+
+
+async def _connect(known: Primaries, name: str, hosts: str, **options: Any) -> Any:
+    """Connect; when that leads to an old primary, look for its successor at the other hosts."""
+    for each in (hosts, *_one_by_one(hosts)):
+        try:
+            connection: Any = await asyncpg.connect(each, **options)
+        except UNAVAILABLE:
+            if each == hosts:
+                raise
+            continue
+        connection.identity = await _identity(connection)
+        if not known.is_old(connection.identity):
+            return connection
+        OLD.labels(name).inc()
+        connection.terminate()
+    raise OldPrimary(f"nobody leads to {known.newest}")
+
+
+async def _identity(connection: Connection) -> str:
+    try:
+        return str(await connection.fetchval(IDENTITY))
+    except BaseException:
+        connection.terminate()
+        raise
+
+
+def _one_by_one(dsn: str) -> list[str]:
+    """Return a DSN for each host of one that names several."""
+    parts = urlsplit(dsn)
+    login, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return []
+    return [urlunsplit(parts._replace(netloc=f"{login}{at}{host}")) for host in hosts.split(",")]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from redis.asyncio import Redis
 
 from shared.errors import StoreUnavailable
 from shared.names import uuid7
@@ -18,6 +20,8 @@ from tests import servers
 from tests.faults.clusters import Cluster, running, stores
 from tests.faults.proof import ordeal
 from tests.faults.rig import Stores, services
+from tests.proxy import wire
+from tests.rank import Rank, rank_service
 from tests.score import score_service
 from tests.support import wait_until
 
@@ -99,3 +103,46 @@ async def test_what_no_standby_has_is_never_acknowledged(tmp_path: Path, valkey:
         await standby.started()
         answer, _ = await score.post(("ada", 5), session_id=session_id, timeout=10)
         assert answer.results[0].entries[0].score == 5
+
+
+async def shown(rank: Rank) -> int:
+    """Return the score the standings have, or the status that came instead."""
+    reply = await rank.client.get("/v1/games/demo/leaderboards/global/top")
+    entries = reply.json().get("entries")
+    return int(entries[0]["score"]) if entries else reply.status_code
+
+
+@pytest.mark.timeout(120)
+async def test_an_old_primary_that_still_answers_is_left_by_readers_and_writers(
+    tmp_path: Path, redis_url: str, redis: Redis
+) -> None:
+    async with replicated(tmp_path) as (primary, standby), AsyncExitStack() as stack:
+        both, old = (stores(redis_url, *each) for each in ((primary, standby), (primary,)))
+        cable = await stack.enter_async_context(wire(old["score_service"]["DATABASE_URL"]))
+        cut_off = f"{cable.url.rpartition('/')[0]},127.0.0.1:{standby.server.port}{urlsplit(cable.url).path}"
+        score, late = [
+            await stack.enter_async_context(score_service(url, redis_url))
+            for url in (cut_off, both["score_service"]["DATABASE_URL"])
+        ]
+        rank, lonely = [
+            await stack.enter_async_context(rank_service(each["rank_service"]["DATABASE_URL"], redis_url))
+            for each in (both, old)
+        ]
+        await score.define()
+        await late.post(("ada", 5))
+        await wait_until(lambda: shows(5, rank, lonely))
+        await promote(standby)
+        await cable.cut()  # the primary lives on, but out of reach of one who writes
+        await score.post(("ada", 5))
+        # Who can reach the old one only still reads what others have loaded from its successor.
+        await wait_until(lambda: shows(10, rank, lonely))
+        answer, _ = await late.post(("ada", 1))
+        assert answer.results[0].entries[0].score == 11
+        await redis.flushall()
+        assert await shown(lonely) == 503
+        assert await shown(rank) == 11
+
+
+async def shows(score: int, *readers: Rank) -> bool:
+    """Tell whether all have a score; each is asked."""
+    return {await shown(each) for each in readers} == {score}

@@ -55,6 +55,7 @@ FIRING = {
     "IndexMissing": {"leaderboard_rank_fallback_queries_total": "0+300x20"},
     "LoadsFail": {'leaderboard_index_loads_total{outcome="error"}': "0+1x20"},
     "Drift": {'leaderboard_audit_drift_total{repair="rewritten"}': "0 0 1x18"},
+    "OldPrimary": {'leaderboard_old_primary_total{pool="rank_service"}': "0x8 1x12"},
     "JobFails": {'leaderboard_job_failures_total{exported_job="relay the outbox"}': "0+1x20"},
     "WebhooksGivenUp": {'leaderboard_webhook_attempts_total{outcome="given_up"}': "0 0 1x18"},
     "UnexpectedErrors": {"leaderboard_unexpected_errors_total": "0x8 1x12"},
