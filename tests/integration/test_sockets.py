@@ -62,7 +62,7 @@ async def test_a_socket_is_served_as_the_port_is_and_removed_at_the_end(
     paths = [f"{users}/ada", TOP, f"{users}/%61da", "/healthz", f"{users}/cleo"]  # the short way and the long
     requests = "".join(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n" for path in paths)
     last = f"GET {users}/bob HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    async with process("rank", **settings) as (running, client):
+    async with process("rank", **settings, LEAVE_SECONDS="0") as (running, client):
         over = [await exchange(client, [requests + last], at) for at in ("", str(path))]
         assert [[answer[:3] for answer in each] for each in over] == [["200"] * 4 + ["404", "200"]] * 2
         async with at(path) as near, near.stream("GET", TOP.replace("top", "stream")) as stream:
