@@ -2,7 +2,8 @@
 
 The transaction that seals a season writes the announcement, so it survives whatever happens next. Any replica
 takes it from there: for as long as an attempt may take it is that replica's, then anyone's again. A receiver
-may so hear of one sealing more than once, always under the same id, and of none that did not happen.
+may so hear of one sealing more than once, always under the same id, and of none that did not happen. Those of
+one leaderboard come in the order of their sealing: the next when the one before was delivered, or given up.
 """
 
 from __future__ import annotations
@@ -213,8 +214,7 @@ async def put(connection: Connection, game_id: int, leaderboard: str, url: str |
     if url is None:
         done = await connection.execute(SQL["delete_webhook"], game_id, leaderboard)
         return bool(done != "DELETE 0")
-    done = await connection.execute(SQL["put_webhook"], game_id, leaderboard, url)
-    return bool(done != "INSERT 0 0")
+    return bool(await connection.fetchval(SQL["put_webhook"], game_id, leaderboard, url))
 
 
 def key_of(secret: str) -> bytes:

@@ -5,10 +5,18 @@ SELECT w.url
  WHERE l.game_id = $1 AND l.leaderboard = $2;
 
 -- name: put_webhook
--- Announce a leaderboard's sealed seasons somewhere, from now on.
-INSERT INTO webhooks AS w (leaderboard_id, url)
-SELECT leaderboard_id, $3 FROM leaderboards WHERE game_id = $1 AND leaderboard = $2
-ON CONFLICT (leaderboard_id) DO UPDATE SET url = EXCLUDED.url, since = EXCLUDED.since WHERE w.url <> EXCLUDED.url;
+-- Announce a leaderboard's sealed seasons somewhere, from now on; what waited to be tried again elsewhere is due.
+WITH put AS (
+    INSERT INTO webhooks AS w (leaderboard_id, url)
+    SELECT leaderboard_id, $3 FROM leaderboards WHERE game_id = $1 AND leaderboard = $2
+    ON CONFLICT (leaderboard_id) DO UPDATE SET url = EXCLUDED.url, since = EXCLUDED.since WHERE w.url <> EXCLUDED.url
+    RETURNING leaderboard_id
+), due AS (
+    UPDATE announcements AS a SET next_at = clock_timestamp()
+      FROM put
+     WHERE a.leaderboard_id = put.leaderboard_id AND a.status = 'waiting'
+)
+SELECT EXISTS (SELECT FROM put);
 
 -- name: delete_webhook
 -- Announce them nowhere.
@@ -26,7 +34,8 @@ SELECT s.leaderboard_id, s.generation, s.season, s.digest
    AND s.digest IS DISTINCT FROM s.previous_digests -> -1 ->> 'digest';
 
 -- name: claim_announcements
--- Take announcements that are due, one of a leaderboard at a time, the oldest first; another replica skips them,
+-- Take announcements that are due, of each leaderboard the oldest only, and none while that waits to be tried again:
+-- seasons are announced in the order they were sealed in, which is that of their closing. Another replica skips them,
 -- until $2 has passed and whoever took them must have died. With what is to be told now: no `url` when there is
 -- nothing to tell any more, `sealed_digest` null while the season waits to be sealed anew.
 WITH due AS (
@@ -35,7 +44,7 @@ WITH due AS (
      WHERE status = 'waiting' AND next_at <= clock_timestamp()
        AND NOT EXISTS (SELECT FROM announcements AS b
                         WHERE b.leaderboard_id = a.leaderboard_id AND b.announcement_id < a.announcement_id
-                          AND b.status = 'waiting' AND b.next_at <= clock_timestamp())
+                          AND b.status = 'waiting')
      ORDER BY next_at, announcement_id
      LIMIT $1
        FOR UPDATE SKIP LOCKED

@@ -44,6 +44,8 @@ SECRET = f"whsec_{b64encode(KEY).decode()}"
 OLDER = "an older secret, still in use"
 NOW = "UPDATE announcements SET next_at = now() WHERE status = 'waiting'"
 
+SPEAKS = {"season_grace_seconds": WEEK, "webhook_secret": (SECRET,), "webhook_private": True}
+
 Play = Callable[..., Awaitable[None]]
 
 
@@ -185,6 +187,31 @@ async def test_two_replicas_announce_every_season_once(play: Play, pool: Pool, h
         await asyncio.gather(one.run(), two.run())
     told = [heard.event["season"]["id"] for heard in hook.heard]
     assert sorted(told) == [season_id(key(hour(back))) for back in (5, 4, 3, 2, 1)]
+
+
+async def test_seasons_are_announced_in_order_and_one_given_up_holds_up_no_other(
+    play: Play, pool: Pool, hook: Receiver
+) -> None:
+    hook.answers = [500, 410]
+    await play(hook.url, 1, 2, 3)
+    for _ in range(3):
+        await announcer(pool).run()
+    assert len(hook.heard) == 1, "a later season overtook one that waits to be tried again"
+    for _ in range(3):
+        await again(pool)
+    told = [heard.event["season"]["id"] for heard in hook.heard]
+    assert told == [season_id(key(hour(back))) for back in (3, 3, 2, 1)]
+    assert [each.status for each in await listed(pool)] == ["delivered", "delivered", "given_up"]
+
+
+async def test_another_webhook_is_tried_at_once(score: Score, play: Play, pool: Pool, hook: Receiver) -> None:
+    (port,) = free_ports(1)
+    await play(f"http://127.0.0.1:{port}/gone", 1)
+    await announcer(pool).run()
+    async with score_service(score.settings.database_url, score.settings.redis_url, **SPEAKS) as other:
+        await pool.execute("UPDATE announcements SET next_at = now() + interval '6 hours'")
+        await other.define(hours={"schedule": "hourly", "webhook": hook.url})
+        await wait_until(lambda: hook.heard)
 
 
 async def test_a_replica_that_takes_one_holds_up_no_other(play: Play, pool: Pool, hook: Receiver) -> None:
