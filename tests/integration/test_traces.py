@@ -89,9 +89,9 @@ async def test_a_read_is_a_trace_too(traced: Stack, collector: Collector) -> Non
         path = "/v1/games/demo/leaderboards/global/users/bob"
         assert (await api.get(path, headers=demanding(trace))).status_code == 200
         await api.get("/v1/games/demo/users/bob", headers=demanding(trace))
-    spans = await until_quiet(
-        collector, trace, {"entry", "ask the index", "Redis lookup", "user", "SQL user"}
-    )
+    door = "GET /v1/games/{game}/leaderboards/{leaderboard}/users/{user_id}"
+    names = {door, "entry", "ask the index", "Redis lookup", "user", "SQL user"}
+    spans = await until_quiet(collector, trace, names)
     entry = named(spans, "rank_service", "entry")
     assert "ask the index" in below(spans, entry)
     assert "SQL user" in below(spans, named(spans, "rank_service", "user"))
