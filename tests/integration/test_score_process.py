@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from score_service.routes import direct
-from shared.direct import MAX_BODY
+from shared.direct import MAX_BODY, PLAIN
 from tests.processes import exchange, process
 
 SESSIONS = "/v1/games/demo/sessions"
@@ -54,6 +54,31 @@ async def test_a_body_may_come_in_any_pieces(database_url: str, redis_url: str) 
     async with serving(database_url, redis_url) as client:
         answers = await exchange(client, text)
     assert [answer[:3] for answer in answers] == ["201", "201", "422"]
+
+
+async def test_a_request_that_is_recognised_and_one_that_is_parsed_are_answered_the_same(
+    database_url: str, redis_url: str
+) -> None:
+    good = posted("ada").partition("\r\n\r\n")[2]
+    bodies = [good, "{", '{"results":[]}', good.replace("1", '"1"'), good.replace("ada", "me")]
+    lines = "HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{}content-length: {}\r\n\r\n{}"
+    async with serving(database_url, redis_url) as client:
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        for body in bodies:
+            for path in (SESSIONS, SESSIONS.replace("demo", "none"), "/nowhere"):
+                answers = []
+                for odd in ("", "user-agent: parse me\r\n"):
+                    text = f"POST {path} " + lines.format(odd, len(body), body)
+                    assert (PLAIN(text.encode()) is None) == bool(odd)
+                    writer.write(text.encode())
+                    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                    length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+                    told = json.loads(await reader.readexactly(length))
+                    for changing in ("session_id", "played_at", "results"):
+                        told.pop(changing, None)
+                    answers.append((head[9:12], told))
+                assert answers[0] == answers[1]
+        writer.close()
 
 
 async def test_a_body_cut_short_records_nothing(database_url: str, redis_url: str) -> None:
