@@ -54,7 +54,7 @@ def make(folder: Path, hosts: Hosts) -> list[str]:
     redis = secret("admin/redis_password", token_urlsafe)
     secret("valkey/valkey.conf", lambda: f"requirepass {redis}")
     secret("score/webhook_secret", lambda: f"whsec_{b64encode(token_bytes(32)).decode()}")
-    for reader in ("score", "rank"):
+    for reader in ("score", "rank", "admin"):
         secret(f"{reader}/redis_url", lambda: f"redis://default:{redis}@{hosts.redis}:6379/0")
     if not (folder / "admin" / "signing.pem").exists():
         made.append("admin/signing.pem")

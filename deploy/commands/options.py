@@ -17,17 +17,26 @@ def local(name: str) -> Path:
 
 
 def here(name: str) -> str | None:
-    """Return what the local stack's local.env says, if one runs here."""
+    """Return a setting from the file that `NAME_FILE` names, or from the local stack's local.env."""
     from deploy.files import read_env
 
+    if path := os.environ.get(f"{name}_FILE"):
+        return Path(path).read_text().strip()
     return read_env(local("local.env")).get(name)
+
+
+def needed(context: click.Context, option: click.Parameter, value: str | None) -> str:
+    """Refuse an option that nobody gave: click takes a default that is None for a value."""
+    if value is None:
+        raise click.MissingParameter(ctx=context, param=option)
+    return value
 
 
 database = click.option(
     "--database-url",
     envvar="DATABASE_URL",
     default=lambda: here("DATABASE_URL"),
-    required=True,
+    callback=needed,
     help="Postgres, as the database's owner. Default: the local stack's.",
 )
 json_flag = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for programs.")

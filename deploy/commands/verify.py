@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deploy.commands.calling import Output, first
-from deploy.commands.options import database, here, json_flag
+from deploy.commands.options import database, here, json_flag, needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ class Unanswered(click.ClickException):
 @click.argument("leaderboard")
 @click.option("--season", help="current, previous or an id. Default: all seasons.")
 @database
-@click.option("--redis-url", envvar="REDIS_URL", default=lambda: here("REDIS_URL"), required=True)
+@click.option("--redis-url", envvar="REDIS_URL", default=lambda: here("REDIS_URL"), callback=needed)
 @json_flag
 def verify(
     game: str, leaderboard: str, season: str | None, database_url: str, redis_url: str, as_json: bool

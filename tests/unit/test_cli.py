@@ -90,6 +90,25 @@ def test_mistakes_are_answered_with_a_sentence(
     assert "Traceback" not in result.output
 
 
+def test_verify_says_which_store_it_was_not_told(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCAL_DATA_DIR", str(tmp_path))
+    for given, missing in (((), "--database-url"), (("--database-url", database_url), "--redis-url")):
+        result = run("verify", "demo", "global", *given)
+        assert result.exit_code == 2
+        assert f"Missing option '{missing}'" in result.output
+
+
+def test_verify_reads_the_stores_from_secret_files(
+    database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, url in (("DATABASE_URL", database_url), ("REDIS_URL", redis_url)):
+        (tmp_path / name).write_text(url + "\n")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    assert "there is no game 'demo'" in run("verify", "demo", "global").output
+
+
 def test_migrating_says_that_it_is_done(database_url: str) -> None:
     assert "newest schema" in run("migrate", "--database-url", database_url).output
 
