@@ -38,6 +38,7 @@ class PreviewEntry(Struct, frozen=True):
     user_id: str
     score: int
     ties: int
+    display_name: str | None = None
 
 
 class PreviewSide(Struct, frozen=True):
@@ -53,6 +54,7 @@ class Move(Struct, frozen=True, rename={"origin": "from", "target": "to"}):
     user_id: str
     origin: int
     target: int
+    display_name: str | None = None
 
 
 class Preview(Struct, frozen=True):

@@ -17,8 +17,9 @@ export async function boards(box, tab) {
     const { leaderboards } = await get(path);
     if (signal.aborted) return;
     list.replaceChildren(table(["Id", "Title", "Rule", "Ties", "Schedule", "Status", "Players", ""], leaderboards.map(row)));
-    if (leaderboards.some((each) => each.status === "building")) setTimeout(() => { if (!signal.aborted) attempt(said, look); }, LOOK);
+    if (leaderboards.some((each) => each.status === "building")) later();
   };
+  const later = () => setTimeout(() => { if (!signal.aborted) attempt(said, look); }, LOOK);
   const edited = (board) => attempt(said, async () => {
     const hook = board.leaderboard && (await get(`${boardPath(game, board.leaderboard)}/webhook`)).webhook;
     edit.replaceChildren(editor(game, { ...board, ...board.next, webhook: hook }, async () => { edit.replaceChildren(); await look(); }));
@@ -26,7 +27,12 @@ export async function boards(box, tab) {
   });
   const row = (each) => [el("a", { href: link({ game, board: each.leaderboard }) }, each.leaderboard), each.title, `${each.operator}, ${each.order}`, each.ties, each.schedule,
     status(each), each.total === null ? null : number(each.total),
-    el("span", { class: "row" }, button("Edit", () => edited(each)), button("Drop", () => drop(each), "danger"))];
+    el("span", { class: "row" }, button("Edit", () => edited(each)), button("Rebuild", () => rebuild(each)), button("Drop", () => drop(each), "danger"))];
+  const rebuild = ({ leaderboard }) => confirm("Rebuild leaderboard", `${leaderboard} is folded from its history once more, beside what is there; reads and sessions go on.`, async () => {
+    const { status: now } = await call("POST", `${boardPath(game, leaderboard)}/rebuild`);
+    await look();
+    if (now === "building") later(); // who reads may not have heard of it yet
+  });
   const drop = ({ leaderboard }) => confirm("Drop leaderboard", `${leaderboard} disappears; the recorded sessions stay.`, async () => {
     await call("DELETE", boardPath(game, leaderboard));
     edit.replaceChildren();

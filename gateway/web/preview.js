@@ -17,13 +17,16 @@ export function preview({ before, after, changed, largest_rise: rise, largest_fa
 
 const figure = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
 
+/** A name, and whose it is. */
+const named = (user) => [el("bdi", {}, nameOf(user)), user.display_name ? el("small", { class: "soft id" }, ` ${user.user_id}`) : ""];
+
 const moved = (user) => (user
-  ? [el("bdi", {}, nameOf(user)), ` #${number(user.from)} → #${number(user.to)} `, risen(user.from - user.to, "by these rules")]
+  ? [...named(user), ` #${number(user.from)} → #${number(user.to)} `, risen(user.from - user.to, "by these rules")]
   : "nobody");
 
 function top(title, entries, move) {
   const row = (entry) => el("tr", {}, el("td", { class: "place" }, number(entry.rank)),
-    el("td", {}, el("span", { class: "line" }, el("bdi", {}, nameOf(entry)), flag(entry.country), move(entry))), el("td", { class: "end" }, number(entry.score)));
+    el("td", {}, el("span", { class: "line" }, ...named(entry), flag(entry.country), move(entry))), el("td", { class: "end" }, number(entry.score)));
   return el("section", { "aria-label": title }, el("h3", {}, title), entries.length
     ? el("table", { class: "list" }, el("thead", {}, el("tr", {}, ["Rank", "Player", "Score"].map((name) => el("th", { scope: "col", class: name === "Score" ? "end" : "" }, name)))), el("tbody", {}, entries.map(row)))
     : el("p", { class: "soft" }, "Nobody."));

@@ -26,18 +26,30 @@ WITH before AS MATERIALIZED (
     SELECT user_id, b.rank AS origin, a.rank AS target
       FROM before AS b FULL JOIN after AS a USING (user_id)
      WHERE b.rank IS DISTINCT FROM a.rank
+), furthest AS (
+   (SELECT user_id FROM moved WHERE target < origin ORDER BY target - origin, user_id LIMIT 1)
+    UNION ALL
+   (SELECT user_id FROM moved WHERE target > origin ORDER BY origin - target, user_id LIMIT 1)
+), known AS MATERIALIZED (
+    SELECT user_id, display_name
+      FROM users
+     WHERE game_id = ($5::jsonb ->> 'game_id')::int
+       AND user_id IN (SELECT user_id FROM before WHERE place <= $9 UNION SELECT user_id FROM after WHERE place <= $9
+                       UNION SELECT user_id FROM furthest)
 )
 SELECT (SELECT count(*) FROM before) AS total_before,
        (SELECT count(*) FROM after) AS total_after,
-       (SELECT jsonb_agg(jsonb_build_object('rank', rank, 'user_id', user_id, 'score', score, 'ties', ties) ORDER BY place)
-          FROM before WHERE place <= $9) AS top_before,
-       (SELECT jsonb_agg(jsonb_build_object('rank', rank, 'user_id', user_id, 'score', score, 'ties', ties) ORDER BY place)
-          FROM after WHERE place <= $9) AS top_after,
+       (SELECT jsonb_agg(jsonb_build_object('rank', rank, 'user_id', user_id, 'display_name', display_name, 'score', score,
+                                             'ties', ties) ORDER BY place)
+          FROM before LEFT JOIN known USING (user_id) WHERE place <= $9) AS top_before,
+       (SELECT jsonb_agg(jsonb_build_object('rank', rank, 'user_id', user_id, 'display_name', display_name, 'score', score,
+                                             'ties', ties) ORDER BY place)
+          FROM after LEFT JOIN known USING (user_id) WHERE place <= $9) AS top_after,
        (SELECT count(*) FROM moved) AS changed,
-       (SELECT jsonb_build_object('user_id', user_id, 'from', origin, 'to', target)
-          FROM moved WHERE target < origin ORDER BY target - origin, user_id LIMIT 1) AS rise,
-       (SELECT jsonb_build_object('user_id', user_id, 'from', origin, 'to', target)
-          FROM moved WHERE target > origin ORDER BY origin - target, user_id LIMIT 1) AS fall,
+       (SELECT jsonb_build_object('user_id', user_id, 'display_name', display_name, 'from', origin, 'to', target)
+          FROM moved LEFT JOIN known USING (user_id) WHERE target < origin ORDER BY target - origin, user_id LIMIT 1) AS rise,
+       (SELECT jsonb_build_object('user_id', user_id, 'display_name', display_name, 'from', origin, 'to', target)
+          FROM moved LEFT JOIN known USING (user_id) WHERE target > origin ORDER BY origin - target, user_id LIMIT 1) AS fall,
        (SELECT coalesce(max(abs(score)), 0) FROM folded) AS greatest;
 
 -- name: no_longer_than

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from secrets import token_hex
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
@@ -14,6 +17,10 @@ from tests.browser.conftest import Visit, use_key
 from tests.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ON_ITS_WAY = """
+INSERT INTO entries (leaderboard_id, generation, season, user_id, score, sort_key, reached_at)
+SELECT leaderboard_id, last_generation + 1, 0, $2, 0, 0, 0 FROM leaderboards WHERE leaderboard = $1"""
 
 PARTS = ["Health", "Leaderboards", "Users", "Sessions", "Seasons", "Audit"]
 
@@ -173,16 +180,51 @@ async def test_a_game_and_its_leaderboard_are_made_changed_and_dropped(admin: Pa
     await expect(admin.locator("#game")).not_to_have_value(game)
 
 
+@asynccontextmanager
+async def held_up(stack: Stack, board: Board, user: str) -> AsyncIterator[None]:
+    """Within the block the next build of a board waits for the entry of a user."""
+    connection = await asyncpg.connect(stack.values["DATABASE_URL"])
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(ON_ITS_WAY, board.name, board.user(user))
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+async def test_a_board_is_rebuilt_and_how_far_it_has_come_is_seen(
+    admin: Page, board: Board, stack: Stack
+) -> None:
+    await board.play(ada=50, bob=40)
+    await to(admin, "Leaderboards")
+    row = admin.get_by_role("row", name=board.name)
+    async with held_up(stack, board, "ada"):
+        await row.get_by_role("button", name="Rebuild").click()
+        await admin.get_by_role("dialog").get_by_role("button", name="Rebuild leaderboard").click()
+        await expect(row.get_by_role("progressbar", name=f"Building {board.name}")).to_be_visible()
+        assert await ranked(board) == ["ada", "bob"]
+    await expect(row).to_contain_text("ready")
+    assert await ranked(board) == ["ada", "bob"]
+    await to(admin, "Audit")
+    await expect(admin.get_by_role("row", name=board.name).first).to_contain_text("rebuild")
+
+
 async def test_what_a_definition_would_change_is_drawn_before_it_is_saved(admin: Page, board: Board) -> None:
     await board.play(ada=50, bob=40, cyd=5)
     await board.play(bob=30)
+    await board.call("bob", "Robert")
     await to(admin, "Leaderboards")
     await admin.get_by_role("row", name=board.name).get_by_role("button", name="Edit").click()
     form = admin.get_by_role("region", name=f"Edit {board.name}")
     await form.get_by_label("Operator").select_option("best")
     await form.get_by_role("button", name="Preview").click()
     before, after = (form.get_by_role("region", name=name) for name in ("Now", "By these rules"))
-    await expect(before.locator("tbody tr").first).to_contain_text(board.user("bob"))
+    await expect(before.locator("tbody tr").first).to_contain_text(
+        re.compile(f"Robert\\s*{board.user('bob')}")
+    )
+    await expect(form.locator(".figures")).to_contain_text(re.compile(f"Robert\\s*{board.user('bob')}"))
     await expect(after.locator("tbody tr").first).to_contain_text(board.user("ada"))
     await expect(after.locator("tbody tr").first).to_contain_text("▲1")
     await expect(form.locator(".figures")).to_contain_text("Largest fall")
