@@ -21,7 +21,7 @@ MAX_HEAD_BYTES = 32 * 1024
 Headers = list[tuple[bytes, bytes]]
 
 is_usual = re.compile(
-    rb"HTTP/1\.1 (200|[45]\d\d) [ -~]*\r\n"
+    rb"HTTP/1\.1 (20[01]|[45]\d\d) [ -~]*\r\n"
     rb"(content-type): ([!-~]+)\r\n(?:(etag): ([!-~]+)\r\n)?content-length: (\d{1,7})\r\n\r\n"
 ).match
 """The head of an answer as our services write most: recognised in one step instead of parsed.
