@@ -14,6 +14,7 @@ import logging
 import random
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
+from itertools import islice
 from operator import attrgetter
 from time import time_ns
 from typing import NamedTuple
@@ -124,7 +125,9 @@ class Committer:
         self._ahead = 0
         """Microseconds by which the database's clock is ahead of ours."""
 
-        self.applied: list[int] = []
+        self.applied: set[int] = set()
+        """Rows of the outbox whose changes are applied. Batches and the worker drop them, side by side: each
+        takes out what it has dropped, whatever has been added or taken out meanwhile."""
 
     async def commit(self, submissions: Sequence[Submission]) -> list[Result]:
         """Record submissions; return an outcome or an error for each, in order."""
@@ -308,7 +311,7 @@ class Committer:
         built = {board.generation_key for each in counting for board, _ in each.feeds}
         failed = leave_out_wild(folds, built) if built else set()
         versions = {s.game.game_id: self._games[s.game.game_id].rules_version for s, _, _ in counting}
-        dropped = self.applied[:1000]
+        dropped = [*islice(self.applied, 1000)]
         sent = _clock()
         named = {r: folded.parts for r, folded in folds.items() if r.generation_key not in built}
         verdict = await truth.record(
@@ -326,7 +329,7 @@ class Committer:
             raise _OutOfRange({(by_place(folds)[row.place], row.user_id)})
         if verdict.what != "recorded":
             return verdict.what, None
-        del self.applied[: len(dropped)]
+        self.applied.difference_update(dropped)
         # Between our sending and our getting its answer the database's clock was there.
         self._ahead = min(max(self._ahead, verdict.moment - _clock()), verdict.moment - sent)
         found = changed(verdict, folds)

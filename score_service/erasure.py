@@ -92,7 +92,7 @@ class Erasure:
         except StoreUnavailable as error:
             log.warning("an erasure's copies are left to the outbox worker: %s", error)
         else:
-            self._committer.applied.append(outbox_id)
+            self._committer.applied.add(outbox_id)
 
     async def clear_away(self) -> None:
         """Remove what was still needed of users erased a while ago; on any replica, any number of times."""

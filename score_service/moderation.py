@@ -130,7 +130,7 @@ class Moderation:
         except StoreUnavailable as error:
             log.warning("changed entries are left to the outbox worker: %s", error)
         else:
-            self._committer.applied.append(outbox_id)
+            self._committer.applied.add(outbox_id)
 
 
 async def _refold(

@@ -185,7 +185,7 @@ class Sessions:
             UNAPPLIED.inc()
             log.warning("a batch is left to the outbox worker: %s", error)
             return {}
-        self._committer.applied.append(batch.outbox_id)
+        self._committer.applied.add(batch.outbox_id)
         if len(placed) < len(batch.entries):
             placed |= await self._late({r: rows for r, rows in batch.entries.items() if r not in placed})
         return placed

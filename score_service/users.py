@@ -55,4 +55,4 @@ class Users:
         except StoreUnavailable as error:
             log.warning("a profile's copies are left to the outbox worker: %s", error)
         else:
-            self._committer.applied.append(outbox_id)
+            self._committer.applied.add(outbox_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import date, timedelta
+from itertools import islice
 
 import orjson
 from prometheus_client import Counter, Gauge
@@ -51,10 +52,10 @@ class Outbox:
 
     async def sweep(self) -> None:
         """Drop rows this process has applied and no batch came along to drop."""
-        if applied := self._committer.applied[:1000]:
+        if applied := [*islice(self._committer.applied, 1000)]:
             with translated():
                 await self._pool.execute(SQL["drop_outbox"], applied)
-            del self._committer.applied[: len(applied)]
+            self._committer.applied.difference_update(applied)
 
     async def relay(self) -> None:
         """Apply and publish rows nobody applied in time, then drop them."""

@@ -87,7 +87,8 @@ class Board:
     async def define(self, **more: Any) -> None:
         """Create it and wait until it is ready."""
         body = {"title": self.name, "modes": [self.name], **more}
-        assert (await self.client.put(self.path, json=body)).status_code in (200, 201)
+        reply = await self.client.put(self.path, json=body)
+        assert reply.status_code in (200, 201), reply.text
         await wait_until(self._is_ready)
 
     async def _is_ready(self) -> bool:

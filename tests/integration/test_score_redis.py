@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
 
+from score_service.committer import Committer
+from score_service.history import History
+from score_service.worker import Outbox
 from shared.index import Lookup, RankingIndex, read_lookup
 from shared.messages import EntryChange, SessionOut
 from shared.names import uuid7
@@ -94,6 +99,21 @@ async def test_another_replica_relays_what_a_crash_left_behind(
 async def test_outbox_rows_are_dropped_soon_without_a_further_batch(score: Score, pool: Pool) -> None:
     await score.post(("ada", 1))
     await wait_until(lambda: pool.fetchval(EMPTY_OUTBOX), timeout=0.9)
+
+
+async def test_no_applied_row_is_forgotten_where_others_are_dropped_side_by_side(
+    score: Score, pool: Pool, redis_url: str
+) -> None:
+    committer = Committer(pool, retry_seconds=1, grace=timedelta())
+    outbox = Outbox(pool, committer, History(pool), RankingIndex(RedisWire(redis_url, timeout=1), idle_ms=1))
+    queue = "INSERT INTO outbox (changes) VALUES ('[]') RETURNING outbox_id"
+    first, second, third = [await pool.fetchval(queue) for _ in range(3)]
+    committer.applied |= {first, second}
+    sweeps = [asyncio.create_task(outbox.sweep()) for _ in range(2)]
+    await asyncio.sleep(0)  # both have seen what there is
+    committer.applied.add(third)
+    await asyncio.gather(*sweeps)
+    assert committer.applied == {third}
 
 
 async def test_after_a_flush_ranks_are_right_or_null(
