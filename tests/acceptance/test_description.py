@@ -14,7 +14,7 @@ from secrets import token_hex
 import httpx
 import pytest
 
-from tests.stack import Stack
+from tests.stack import Stack, running_stack
 
 # What a document cannot say: which cursors were made by us, that one field bounds another, that a
 # user stands in a session once. A stream has no end; it has tests of its own.
@@ -55,7 +55,6 @@ parameters = {{ "path.user_id" = "gone" }}
 EFFORTS = {
     "a few calls of each kind": ["--phases", "fuzzing", "--max-examples", "3"],
     "every rule and its breach": ["--phases", "examples,coverage,fuzzing", "--max-examples", "20"],
-    "calls that build on each other": ["--phases", "stateful", "--max-examples", "15"],
 }
 
 
@@ -64,18 +63,29 @@ EFFORTS = {
     [
         "a few calls of each kind",
         pytest.param("every rule and its breach", marks=pytest.mark.slow),
-        pytest.param("calls that build on each other", marks=pytest.mark.slow),
     ],
 )
 async def test_the_api_is_as_described(
     effort: str, stack: Stack, api: httpx.AsyncClient, tmp_path: Path, seed: int
 ) -> None:
-    ids = CURSOR if "stateful" in EFFORTS[effort] else IDS.format(**await seeded(api))
-    (tmp_path / "schemathesis.toml").write_text(CONFIG + ids)
+    (tmp_path / "schemathesis.toml").write_text(CONFIG + IDS.format(**await seeded(api)))
+    await described(stack, EFFORTS[effort], tmp_path, seed)
+
+
+@pytest.mark.slow
+async def test_calls_that_build_on_each_other_are_as_described(tmp_path: Path, seed: int) -> None:
+    (tmp_path / "schemathesis.toml").write_text(CONFIG + CURSOR)
+    # A stack of its own: they find every game there is, and archive it.
+    with running_stack(tmp_path / "stack") as stack:
+        await described(stack, ["--phases", "stateful", "--max-examples", "15"], tmp_path, seed)
+
+
+async def described(stack: Stack, effort: list[str], folder: Path, seed: int) -> None:
+    """Ask a stack all that its description allows and forbids; expect no surprise."""
     key = f"Authorization: Bearer {stack.values['ADMIN_KEY']}"
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{stack.url}/openapi.json", "-H", key]
-    options = ["--seed", str(seed), "--no-color", *EFFORTS[effort]]
-    status, said = await asyncio.to_thread(finish, [*command, *options], tmp_path)
+    options = ["--seed", str(seed), "--no-color", *effort]
+    status, said = await asyncio.to_thread(finish, [*command, *options], folder)
     assert status == 0, said
 
 
