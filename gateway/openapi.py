@@ -89,7 +89,7 @@ class Seasons(Struct):
 class Search(Struct):
     """The query of a search for users."""
 
-    search: Annotated[str, Meta(min_length=1, max_length=64)]
+    search: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"\A[^\x00]*\Z")]
     limit: Limit = 20
 
 

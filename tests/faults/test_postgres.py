@@ -88,13 +88,13 @@ TABLE = "LOCK TABLE entries IN ACCESS EXCLUSIVE MODE"
 
 @pytest.mark.timeout(120)
 async def test_a_restart_costs_no_session(rig: Rig, cluster: Cluster, rng: random.Random) -> None:
-    answered_clearly(await ordeal(rig, rng, lambda: restarted(cluster), lasts=2.0))
+    answered_clearly(await ordeal(rig, rng, lambda: restarted(cluster), lasts=4.0))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_no_connections_left_is_said_and_healed(rig: Rig, cluster: Cluster, rng: random.Random) -> None:
-    answered_clearly(await ordeal(rig, rng, lambda: refused(cluster), lasts=2.0))
+    answered_clearly(await ordeal(rig, rng, lambda: refused(cluster), lasts=4.0))
 
 
 @pytest.mark.timeout(120)
