@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -32,6 +33,17 @@ async def process(service: Literal["rank", "score"], **settings: str) -> AsyncIt
         finally:
             if running.returncode is None:
                 running.kill()
+            await running.wait()
+
+
+async def ends_a_stream(running: asyncio.subprocess.Process, client: httpx.AsyncClient, path: str) -> None:
+    """Open a stream of a board, tell the service to stop, and see both end in time."""
+    async with client.stream("GET", path) as stream:
+        chunks = stream.aiter_bytes()
+        assert (await anext(chunks)).startswith(b"event: top\n")
+        running.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(5):
+            assert [chunk async for chunk in chunks] == []
             await running.wait()
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from shared.postgres import Pool
-from tests.processes import exchange, process
+from tests.processes import ends_a_stream, exchange, process
 from tests.rank import put_board, put_entries
 
 TOP = "/v1/games/demo/leaderboards/global/top"
@@ -22,13 +22,7 @@ async def test_it_serves_and_ends_in_time_with_a_stream_open(
     await put_entries(pool, await put_board(pool), [("ada", 5)])
     async with process("rank", DATABASE_URL=database_url, REDIS_URL=redis_url) as (running, client):
         assert (await client.get(TOP)).json()["entries"][0]["user_id"] == "ada"
-        async with client.stream("GET", TOP.replace("top", "stream")) as stream:
-            chunks = stream.aiter_bytes()
-            assert (await anext(chunks)).startswith(b"event: top\n")
-            running.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(5):
-                assert [chunk async for chunk in chunks] == []
-                await running.wait()
+        await ends_a_stream(running, client, TOP.replace("top", "stream"))
         assert running.returncode in (0, -signal.SIGTERM)
 
 

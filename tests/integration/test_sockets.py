@@ -32,7 +32,7 @@ from shared.sockets import Listener
 from shared.wire import Wire
 from tests.doors import Service, running_gateway
 from tests.integration.test_gateway_balance import burst
-from tests.processes import exchange, process
+from tests.processes import ends_a_stream, exchange, process
 from tests.rank import put_board, put_entries
 from tests.stack import Stack, running_stack
 from tests.support import wait_until
@@ -65,13 +65,8 @@ async def test_a_socket_is_served_as_the_port_is_and_removed_at_the_end(
     async with process("rank", **settings, LEAVE_SECONDS="0") as (running, client):
         over = [await exchange(client, [requests + last], at) for at in ("", str(path))]
         assert [[answer[:3] for answer in each] for each in over] == [["200"] * 4 + ["404", "200"]] * 2
-        async with at(path) as near, near.stream("GET", TOP.replace("top", "stream")) as stream:
-            chunks = stream.aiter_bytes()
-            assert (await anext(chunks)).startswith(b"event: top\n")
-            running.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(5):
-                assert [chunk async for chunk in chunks] == []
-                await running.wait()
+        async with at(path) as near:
+            await ends_a_stream(running, near, TOP.replace("top", "stream"))
         assert not path.exists()
 
 
