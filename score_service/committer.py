@@ -387,7 +387,7 @@ def _span(counting: list[Counting], closings: Closings, now: int) -> tuple[int, 
         for board, ranking in (*counts, *feeds):
             if board.calendar is None:
                 continue
-            closes = closings.of(board, played_at(submission, now))
+            closes = closings.of(board, board.season_at(played_at(submission, now) // 1_000_000))
             if ranking is None:
                 since = max(since, closes)
             else:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from score_service.store import SeasonRow
 from shared.names import microseconds
 from shared.ranking import Board, Ranking
-from shared.seasons import moment_of
+from shared.seasons import Season, moment_of
 
 KNOWN = 10_000
 """Seasons whose closing is remembered; past it they are looked up again."""
@@ -48,15 +48,15 @@ class Closings:
                 ranking = board.ranking(0)
             else:
                 played = microseconds(played_at)
-                if microseconds(recorded_at) < self.of(board, played):
-                    ranking = board.ranking(board.season_at(played // 1_000_000).starts)
+                season = board.season_at(played // 1_000_000)
+                if microseconds(recorded_at) < self.of(board, season):
+                    ranking = board.ranking(season.starts)
             found.append(Counted(board, ranking))
         return found
 
-    def of(self, board: Board, played: int) -> int:
-        """Return when the season of a scheduled board closes in which a match was played (microseconds)."""
-        season = board.season_at(played // 1_000_000)
-        closes = self._known.get((board.leaderboard_id, board.generation, season.starts))
+    def of(self, board: Board, season: Season) -> int:
+        """Return when a season of a scheduled board closes, in microseconds."""
+        closes = self._known.get((*board.generation_key, season.starts))
         return microseconds(moment_of(season.ends) + self.grace) if closes is None else closes
 
     def unknown(self, sessions: Iterable[Played]) -> list[SeasonRow]:
@@ -67,7 +67,7 @@ class Closings:
                 if board.calendar is None or not board.counts(mode):
                     continue
                 season = board.season_at(microseconds(played_at) // 1_000_000)
-                key = (board.leaderboard_id, board.generation, season.starts)
+                key = (*board.generation_key, season.starts)
                 if key not in self._known:
                     rows[key] = SeasonRow(*key, moment_of(season.ends))
         return sorted(rows.values())
