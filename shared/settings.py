@@ -57,7 +57,7 @@ def load(cls: type[S], environ: Mapping[str, str]) -> S:
     for field in msgspec.structs.fields(cls):
         name = field.name.upper()
         try:
-            raw = _raw(name, environ)
+            raw = given(name, environ)
             if raw is not None:
                 values[field.name] = _convert(raw, hints[field.name])
             elif field.required:
@@ -81,7 +81,8 @@ def describe(hint: Any) -> str:
     return ""
 
 
-def _raw(name: str, environ: Mapping[str, str]) -> str | None:
+def given(name: str, environ: Mapping[str, str]) -> str | None:
+    """Return a variable, or what is in the file that `NAME_FILE` names; None: neither is there."""
     if name in environ:
         return environ[name]
     if path := environ.get(f"{name}_FILE"):

@@ -19,10 +19,9 @@ def local(name: str) -> Path:
 def here(name: str) -> str | None:
     """Return a setting from the file that `NAME_FILE` names, or from the local stack's local.env."""
     from deploy.files import read_env
+    from shared.settings import given
 
-    if path := os.environ.get(f"{name}_FILE"):
-        return Path(path).read_text().strip()
-    return read_env(local("local.env")).get(name)
+    return given(name, os.environ) or read_env(local("local.env")).get(name)
 
 
 def needed(context: click.Context, option: click.Parameter, value: str | None) -> str:
