@@ -50,6 +50,13 @@ class Truth:
         self.entries |= {entry.user_id: entry for entry in changed}
         return changed
 
+    def touch_last(self) -> list[Entry]:
+        """Give who is last a new version of the entry they have."""
+        self._version += 1
+        last = self.standings()[-1].user_id
+        self.entries[last] = self.entries[last]._replace(version=self._version)
+        return [self.entries[last]]
+
     def standings(self) -> list[Row]:
         """Every visible entry's place, from the definition of the tie policies."""
         visible = sorted(
@@ -166,11 +173,14 @@ async def test_a_held_page_is_current_or_told_not_to_be(
     index: RankingIndex, truth: Truth, rng: random.Random
 ) -> None:
     await fill(index, truth, rng)
+    while len(truth.entries) < USERS:  # more than a page holds
+        await index.send([index.apply(truth.ranking, truth.change())])
     held_rows: Sequence[Row] | None = None
     known = ""
     kept = 0
-    for _ in range(150):
-        await index.send([index.apply(truth.ranking, truth.change(most=1))])
+    for turn in range(150):
+        changed = truth.touch_last() if turn % 10 == 9 else truth.change(most=1)
+        await index.send([index.apply(truth.ranking, changed)])
         (reply,) = await index.send([index.page(truth.ranking, 0, 100, known)])
         page = read_window(truth.ranking, reply)
         assert isinstance(page, Window)
