@@ -47,8 +47,8 @@ test-postgres15: $(VENV)/.dev ## Run what touches Postgres on Debian's Postgres 
 		env TESTS="$(ON_POSTGRES)" sh -c 'TEST_DATABASE_URL="postgresql://$$PGUSER:$$PGPASSWORD@$$PGHOST:$$PGPORT/postgres" \
 		$(BIN)/python -m pytest -q -n $(WORKERS) tests/integration tests/properties -k "$$TESTS" $(ARGS)'
 
-test-containers: $(VENV)/.dev ## Run what touches the stores on postgres:18 and valkey/valkey:9, where Docker runs
-	TEST_CONTAINERS=1 $(BIN)/python -m pytest $(SHARED) -m "not slow" tests/integration tests/properties -k "$(ON_POSTGRES)" $(ARGS)
+test-containers: $(VENV)/.dev ## Run what touches the stores on postgres:18 and valkey/valkey:9, build the image twice; where Docker runs
+	TEST_CONTAINERS=1 $(BIN)/python -m pytest $(SHARED) -m "not slow" tests/integration tests/properties -k "$(ON_POSTGRES) or image" $(ARGS)
 
 bench: $(VENV)/.dev ## Measure a million users, beside the design replaced and a constant page (20 minutes)
 	$(BIN)/python -m tests.benchmarks $(ARGS)

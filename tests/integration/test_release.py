@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -17,11 +18,17 @@ from deploy.pack import normalised
 ROOT = Path(__file__).parent.parent.parent
 
 
-def built(clone: Path, umask: int) -> dict[str, bytes]:
-    """Clone what is committed, as someone with another umask would, and build it there."""
+def cloned(clone: Path, umask: int) -> Path:
+    """Clone what is committed, as someone with another umask would, at another time."""
     subprocess.run(("git", "clone", "--quiet", str(ROOT), str(clone)), check=True, umask=umask)
     for path in (clone / "README.md", clone / "deploy" / "cli.py"):
         os.utime(path, (umask * 1e6, umask * 1e6))
+    return clone
+
+
+def built(clone: Path, umask: int) -> dict[str, bytes]:
+    """Build what is released in a clone."""
+    cloned(clone, umask)
     subprocess.run((sys.executable, "-m", "deploy.pack", "dist"), cwd=clone, check=True, umask=umask)
     return {path.name: path.read_bytes() for path in (clone / "dist").iterdir()}
 
@@ -36,6 +43,28 @@ def test_two_checkouts_give_the_same_bytes(tmp_path: Path) -> None:
     (wheel,) = (content for name, content in one.items() if name.endswith(".whl"))
     names = zipfile.ZipFile(io.BytesIO(wheel)).namelist()
     assert {"shared/lua/write.lua", "gateway/web/client.js", "deploy/cli.py"} <= {*names}
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(("docker", *words), check=True, capture_output=True, text=True).stdout.strip()
+
+
+def layers(clone: Path) -> list[str]:
+    """Build the image of a clone, with nothing kept from earlier builds; return the hashes of its layers."""
+    image = docker("build", "--no-cache", "--quiet", "--file", f"{clone}/deploy/Dockerfile", str(clone))
+    try:
+        found: list[str] = json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
+        return found
+    finally:
+        docker("image", "rm", "--force", image)
+
+
+@pytest.mark.skipif(os.environ.get("TEST_CONTAINERS") != "1", reason="where Docker runs: make test-containers")
+@pytest.mark.timeout(900)
+def test_the_image_of_two_checkouts_has_the_same_layers(tmp_path: Path) -> None:
+    one = layers(cloned(tmp_path / "one", 0o022))
+    assert one == layers(cloned(tmp_path / "other", 0o077))
+    assert len(one) > 2, "the base's and ours"
 
 
 def test_an_archive_tells_nothing_of_who_made_it() -> None:
