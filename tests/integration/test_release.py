@@ -53,13 +53,13 @@ def layers(clone: Path) -> list[str]:
     """Build the image of a clone, with nothing kept from earlier builds; return the hashes of its layers."""
     image = docker("build", "--no-cache", "--quiet", "--file", f"{clone}/deploy/Dockerfile", str(clone))
     try:
-        found: list[str] = json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image))
-        return found
+        settings = json.loads(docker("image", "inspect", image))[0]
+        return [*settings["RootFS"]["Layers"]]
     finally:
         docker("image", "rm", "--force", image)
 
 
-@pytest.mark.skipif(os.environ.get("TEST_CONTAINERS") != "1", reason="where Docker runs: make test-containers")
+@pytest.mark.skipif(os.environ.get("TEST_CONTAINERS") != "1", reason="a part of make test-containers")
 @pytest.mark.timeout(900)
 def test_the_image_of_two_checkouts_has_the_same_layers(tmp_path: Path) -> None:
     one = layers(cloned(tmp_path / "one", 0o022))
