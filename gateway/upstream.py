@@ -1,7 +1,7 @@
 """How a service is reached: its addresses, their connections, and whose turn it is.
 
-Requests go to the address with the fewest in flight. An address that cannot be connected to is
-ejected and probed until it answers again. One that says that it is about to go gets no new requests;
+Requests go to the address with the fewest in flight. An address that cannot be connected to, or that hangs,
+is ejected and probed until it answers again. One that says that it is about to go gets no new requests;
 when there is no other, requests wait a while for its successor. While no address is left otherwise,
 they are refused at once.
 """
@@ -43,6 +43,9 @@ PROBE = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
 MAX_TIMEOUTS = 5
 """Deadlines missed in a row by which an address counts as hung."""
 
+HUNG_SECONDS = 1.0
+"""How long a hung address is left alone at least: its health may be answered although requests are not."""
+
 
 class Waiting(Protocol):
     """A request in the queue for a connection."""
@@ -72,6 +75,7 @@ class Peer:
         "idle",
         "in_flight",
         "leaving",
+        "rests_until",
         "retired",
         "streams",
         "timeouts",
@@ -88,6 +92,8 @@ class Peer:
         self.connecting = 0
         self.timeouts = self.answers = 0
         self.ejected = False
+        self.rests_until = 0.0
+        """No probe begun before brings it back once it is ejected."""
         self.leaving = False
         self.retired = False
 
@@ -326,12 +332,13 @@ class Upstream:
         """Note a missed deadline; several in a row and the address counts as hung."""
         peer.timeouts += 1
         if peer.timeouts >= MAX_TIMEOUTS:
-            self.eject(peer, "no answers")
+            self.eject(peer, "no answers", rest=HUNG_SECONDS)
 
-    def eject(self, peer: Peer, reason: str) -> None:
-        """Send nothing more to an address until a probe finds it well."""
+    def eject(self, peer: Peer, reason: str, *, rest: float = 0.0) -> None:
+        """Send nothing more to an address until a probe that begins after a rest finds it well."""
         if not peer.ejected:
             peer.ejected = True
+            peer.rests_until = monotonic() + rest
             log.warning("ejected", extra={"upstream": self.name, "address": peer.address, "reason": reason})
         self._carry_on()
 
@@ -351,10 +358,11 @@ class Upstream:
 
     async def probe(self) -> None:
         """Ask every address how it is: whether it can be used again, or is about to go."""
-        peers = [*self.peers]
+        peers, began = [*self.peers], monotonic()
         for peer, line in zip(peers, await asyncio.gather(*map(self._health, peers)), strict=True):
             if line.startswith(b"HTTP/1.1 200 "):
-                self._is_back(peer)
+                if began >= peer.rests_until:
+                    self._is_back(peer)
             elif line.startswith(LEAVING) and not peer.leaving:
                 peer.leave()
                 self._expected_until = asyncio.get_running_loop().time() + self._patience

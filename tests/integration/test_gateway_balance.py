@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.upstream import Address, Upstream
+from gateway.upstream import MAX_TIMEOUTS, Address, Upstream
 from gateway.wire import Headers, Wire
 from tests.doors import OK, Service
 from tests.support import wait_until
@@ -147,6 +147,37 @@ async def all_well_and_seen(upstream: Upstream, service: Service) -> bool:
 
 def ejected(upstream: Upstream) -> list[bool]:
     return [peer.ejected for peer in upstream.peers]
+
+
+@pytest.mark.parametrize(("rest", "is_out"), [(3600.0, True), (0.0, False)])
+async def test_a_hung_replica_rests_for_a_while_though_it_tells_of_health(
+    upstream: Upstream, names: list[Address], monkeypatch: pytest.MonkeyPatch, rest: float, is_out: bool
+) -> None:
+    monkeypatch.setattr("gateway.upstream.HUNG_SECONDS", rest)
+    with Service() as hung:
+        names[:] = [address(hung)]
+        await upstream.resolve()
+        for _ in range(MAX_TIMEOUTS):
+            assert ejected(upstream) == [False]
+            upstream.timed_out(upstream.peers[0])
+        assert ejected(upstream) == [True]
+        await upstream.probe()
+        assert ejected(upstream) == [is_out]
+
+
+async def test_a_probe_begun_before_an_ejection_says_nothing_of_what_came_after(
+    upstream: Upstream, names: list[Address]
+) -> None:
+    with Service() as service:
+        names[:] = [address(service)]
+        await upstream.resolve()
+        probing = asyncio.create_task(upstream.probe())
+        await asyncio.wait([probing], timeout=0)
+        upstream.eject(upstream.peers[0], "a test")
+        await probing
+        assert ejected(upstream) == [True]
+        await upstream.probe()
+        assert ejected(upstream) == [False]
 
 
 async def test_with_every_replica_dead_there_is_no_waiting(upstream: Upstream, names: list[Address]) -> None:
