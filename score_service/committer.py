@@ -42,11 +42,11 @@ from score_service.batch import (
     played_at,
 )
 from score_service.seasons import Closings, Played
-from score_service.store import Recorded, Recording, Truth, columns
+from score_service.store import Recorded, Recording, SeasonRow, Truth, columns
 from shared.boards import Game
 from shared.errors import LeaderboardError, StoreUnavailable
 from shared.names import MAX_SCORE, clean, datetime_of, microseconds
-from shared.postgres import Pool, translated
+from shared.postgres import Pool, is_new, translated
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,14 @@ class _Moved(Exception):
     """What is presumed did not hold `GLANCES` times."""
 
 
+class _Undone(Exception):
+    """A batch was not recorded, so neither may the seasons be that were opened for it."""
+
+    def __init__(self, verdict: str) -> None:
+        super().__init__(verdict)
+        self.verdict = verdict
+
+
 class _OutOfRange(Exception):
     """Totals left the range of exact integers; the batch is rolled back and split."""
 
@@ -106,6 +114,8 @@ class _OutOfRange(Exception):
 
 
 Result = Outcome | BaseException
+Tried = tuple[str, list[Counting], Batch | None]
+"""What became of an attempt (see `Verdict`), what was in it, and what it changed."""
 
 
 class Committer:
@@ -121,6 +131,8 @@ class Committer:
         self._retry_seconds = retry_seconds
         self.closings = Closings(grace)
         self._games: dict[int, Game] = {}
+        self._doubted: set[int] = set()
+        """Games that are looked up again whatever the version of their rules: it may be another server's."""
         self._seen: Moment | None = None
         self._ahead = 0
         """Microseconds by which the database's clock is ahead of ours."""
@@ -194,8 +206,8 @@ class Committer:
                 with translated(), COMMIT_SECONDS.time():
                     outcomes = await self._transact(batch)
             except (*CONTENTION, _Moved, StoreUnavailable) as error:
-                for submission in batch:
-                    submission.tried = True
+                for submission in batch:  # of the others it is certain that they recorded nothing
+                    submission.tried |= isinstance(error, StoreUnavailable)
                 if loop.time() + pause > give_up:
                     raise StoreUnavailable("the batch could not be committed in time") from error
                 log.warning("a batch is tried again: %r", error, extra={"sessions": len(batch)})
@@ -211,6 +223,8 @@ class Committer:
         game_ids = sorted({submission.game.game_id for submission in batch})
         known: dict[Key, Recorded] = {}
         async with self._pool.acquire() as connection:
+            if is_new(connection):
+                self._doubt()
             truth = Truth(connection)
             present = self._presumed(game_ids)
             looked = present is None
@@ -221,12 +235,7 @@ class Committer:
                 if refused and not looked:  # nothing is refused on a presumption
                     present, looked = None, True
                     continue
-                closings = await self._open_seasons(truth, fresh, present.now)
-                if closings is None:
-                    present, looked = None, True
-                    continue
-                counting = [self._counted(submission, closings, present.now) for submission in fresh]
-                verdict, changed = await self._record(truth, counting, closings, present)
+                verdict, counting, changed = await self._try(truth, fresh, present)
                 if verdict == "recorded":
                     break
                 if verdict == "moved":
@@ -254,19 +263,26 @@ class Committer:
     def _presumed(self, game_ids: list[int]) -> Moment | None:
         """Return the present as it should be by what was seen last; None when too little was."""
         seen = self._seen
-        if seen is None or not self._games.keys() >= set(game_ids):
+        if seen is None or not self._games.keys() - self._doubted >= set(game_ids):
             return None
         return seen._replace(now=datetime_of(_clock() + self._ahead))
+
+    def _doubt(self) -> None:
+        """Believe nothing any more: not the rules, not the clock, not that seasons have rows."""
+        self._seen = None
+        self._doubted = set(self._games)
+        self.closings = Closings(self.closings.grace)
 
     async def _look(self, truth: Truth, game_ids: list[int]) -> Moment:
         """Bring the definitions up to what the gate protects; return the database's moment."""
         in_force = await truth.enter_gate(game_ids)
         for game_id, name, version, archived, *_ in in_force:
-            known = self._games.get(game_id)
+            known = None if game_id in self._doubted else self._games.get(game_id)
             if known is None or known.rules_version != version or known.archived != archived:
                 game = await truth.game(name)
                 assert game is not None, "a game is never deleted, only archived"
                 self._games[game_id] = game
+                self._doubted.discard(game_id)
         first = in_force[0]
         now = max(row["now"] for row in in_force)
         self._ahead = microseconds(now) - _clock()
@@ -300,12 +316,37 @@ class Committer:
             game.counting, session.mode, session.results
         )
 
+    async def _try(self, truth: Truth, fresh: list[Submission], present: Moment) -> Tried:
+        """Record sessions; seasons they are the first to count in get their rows with them, or not at all."""
+        unknown = self.closings.unknown(self._played(submission, present.now) for submission in fresh)
+        if not unknown:
+            return await self._record(truth, fresh, self.closings, present)
+        try:
+            async with truth.transaction():
+                tried, closings = await self._open_and_record(truth, fresh, unknown, present)
+        except _Undone as undone:
+            return undone.verdict, [], None
+        self.closings.learn(closings)
+        return tried
+
+    async def _open_and_record(
+        self, truth: Truth, fresh: list[Submission], unknown: list[SeasonRow], present: Moment
+    ) -> tuple[Tried, Closings]:
+        closings = await self._open_seasons(truth, fresh, unknown)
+        if closings is None:
+            raise _Undone("moved")
+        tried = await self._record(truth, fresh, closings, present)
+        if tried[0] != "recorded":
+            raise _Undone(tried[0])
+        return tried, closings
+
     async def _record(
-        self, truth: Truth, counting: list[Counting], closings: Closings, present: Moment
-    ) -> tuple[str, Batch | None]:
+        self, truth: Truth, fresh: list[Submission], closings: Closings, present: Moment
+    ) -> Tried:
         """Append sessions and fold them into their entries, in one statement; return what it said."""
+        counting = [self._counted(submission, closings, present.now) for submission in fresh]
         if not counting:
-            return "recorded", None
+            return "recorded", counting, None
         now = microseconds(present.now)
         folds = fold(counting, now)
         built = {board.generation_key for each in counting for board, _ in each.feeds}
@@ -328,7 +369,7 @@ class Committer:
             (row,) = verdict.entries
             raise _OutOfRange({(by_place(folds)[row.place], row.user_id)})
         if verdict.what != "recorded":
-            return verdict.what, None
+            return verdict.what, counting, None
         self.applied.difference_update(dropped)
         # Between our sending and our getting its answer the database's clock was there.
         self._ahead = min(max(self._ahead, verdict.moment - _clock()), verdict.moment - sent)
@@ -339,27 +380,21 @@ class Committer:
             if failed:
                 # A definition that cannot be must not keep anyone from recording: it is what fails.
                 await truth.fail_builds(sorted(failed), OUT_OF_RANGE, BEYOND)
-        return verdict.what, Batch(verdict.outbox_id, found)
+        return verdict.what, counting, Batch(verdict.outbox_id, found)
 
     async def _open_seasons(
-        self, truth: Truth, submissions: list[Submission], now: datetime
+        self, truth: Truth, submissions: list[Submission], unknown: list[SeasonRow]
     ) -> Closings | None:
-        """See to it that every season these may count in has its row; return what is known of seasons then.
+        """See to it that seasons that still take results have rows; return what is known of seasons then.
 
         None: the rules are not what they were.
         """
-        unknown = self.closings.unknown(self._played(submission, now) for submission in submissions)
-        if not unknown:
-            return self.closings
-        async with truth.transaction():
-            in_force = await truth.enter_gate(sorted({s.game.game_id for s in submissions}))
-            if any(row["rules_version"] != self._games[row["game_id"]].rules_version for row in in_force):
-                return None
-            opened = max(row["now"] for row in in_force)
-            found = await truth.open_seasons(unknown, self.closings.grace, opened)
-        closings = self.closings.extended(unknown, found)
-        self.closings.learn(closings)
-        return closings
+        in_force = await truth.enter_gate(sorted({s.game.game_id for s in submissions}))
+        if any(row["rules_version"] != self._games[row["game_id"]].rules_version for row in in_force):
+            return None
+        opened = max(row["now"] for row in in_force)
+        found = await truth.open_seasons(unknown, self.closings.grace, opened)
+        return self.closings.extended(unknown, found)
 
     def _played(self, submission: Submission, now: datetime) -> Played:
         """Return the leaderboards in force and on their way, the mode and the time of a session."""

@@ -96,6 +96,9 @@ class Bounded(asyncpg.Connection):
 
     primaries = Primaries()
     given_up = False
+    is_new = True
+    """Nobody has made sure yet that what is known holds on its server too (see `is_new`)."""
+
     expire: Callable[[], Awaitable[None]] | None = None
     """Marks the pool's other connections as not to be used again: they lead to the same server."""
 
@@ -118,6 +121,11 @@ class Bounded(asyncpg.Connection):
     def take_time(self, longest: float | None) -> None:
         """Be as patient as the server, until the connection is given back."""
         self.patience = longest or self.longest
+
+    def first_look(self) -> bool:
+        """Say whether this was not asked before."""
+        was_new, self.is_new = self.is_new, False
+        return was_new
 
     def _give_up(self) -> None:
         self.given_up = True
@@ -153,6 +161,15 @@ async def slowly(pool: Pool, longest: float | None = None) -> AsyncIterator[Conn
         held: Any = connection
         held.take_time(longest)
         yield connection
+
+
+def is_new(connection: Connection) -> bool:
+    """Say, once for each connection, that it may lead to another server than those before it.
+
+    After a failover what was learned over older ones need not be so: the end of their history may be lost.
+    """
+    held: Any = connection
+    return bool(held.first_look())
 
 
 def in_time(connection: Connection, answer: Awaitable[T]) -> Awaitable[T]:

@@ -6,21 +6,33 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import asyncpg
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 
+from score_service.batch import Outcome, Submission
+from score_service.committer import Committer
+from score_service.rules import fingerprint
 from shared.errors import LeaderboardError, StoreUnavailable
-from shared.messages import LeaderboardIn
-from shared.names import uuid7
-from shared.postgres import Pool
+from shared.messages import LeaderboardIn, SessionIn
+from shared.names import period_of, uuid7
+from shared.postgres import Pool, open_pool
+from shared.primaries import BELIEVED, Primaries
 from tests.proxy import wire
 from tests.score import Score, score_service
 from tests.support import wait_until
 
 GATE = "SELECT pg_advisory_xact_lock(1, game_id) FROM games WHERE game = 'demo'"
 WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+LINGER = """
+CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock(99); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON outbox
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION linger()"""
+"""Holds every commit of a batch while someone holds the lock 99."""
 
 
 @pytest.fixture
@@ -76,12 +88,7 @@ async def test_a_commit_whose_answer_was_lost_is_no_replay_to_its_caller(
     database_url: str, redis_url: str, pool: Pool
 ) -> None:
     """The connection dies while COMMIT runs: the batch goes through, and only its retry can tell."""
-    await pool.execute(
-        """CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
-           $$ BEGIN PERFORM pg_advisory_xact_lock(99); RETURN NULL; END $$;
-           CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON outbox
-               DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION linger()"""
-    )
+    await pool.execute(LINGER)
     async with wire(database_url) as line, score_service(line.url, redis_url) as score:
         await score.define()
         async with pool.acquire() as connection:
@@ -211,3 +218,85 @@ async def test_closing_commits_what_was_accepted(database_url: str, redis_url: s
     answers = await asyncio.gather(*posts, return_exceptions=True)
     recorded = [answer for answer in answers if not isinstance(answer, BaseException)]
     assert await pool.fetchval("SELECT score FROM entries") == 1 + len(recorded)
+
+
+class Clock:
+    """Stands still until it is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_commit_that_an_old_primary_answered_is_tried_again_and_counts_once(
+    database_url: str, redis_url: str, pool: Pool
+) -> None:
+    clock = Clock()
+    primaries = Primaries(clock)
+    seen: list[str] = []
+    await pool.execute(LINGER)
+    own = open_pool(
+        database_url,
+        size=2,
+        timeout=5,
+        name="old",
+        on_identity=seen.append,
+        statement_timeout_ms=9_000,
+        primaries=primaries,
+    )
+    async with score_service(database_url, redis_url) as score, own as replica:
+        await score.define()
+        session = msgspec.convert({"results": [{"user_id": "ada", "score": 5}]}, SessionIn)
+        session_id, game = uuid7(), await score.state["games"].get("demo")
+        sent = Submission(game, session, session_id, period_of(session_id), fingerprint(session), None)
+        before = counted("leaderboard_batches_total", outcome="committed")
+        async with pool.acquire() as connection:
+            await connection.execute("SELECT pg_advisory_lock(99)")
+            committer = Committer(replica, retry_seconds=20, grace=timedelta(0))
+            commit = asyncio.create_task(committer.commit([sent]))
+            await wait_until(lambda: pool.fetchval(WAITING))
+            primaries.note(seen[0].partition(":")[0] + ":FFFFFFFF")
+            await connection.execute("SELECT pg_advisory_unlock(99)")
+        # What it said of the commit was not believed, nor is it connected to again.
+        await wait_until(lambda: counted("leaderboard_old_primary_total", pool="old") >= 2)
+        assert not commit.done()
+        clock.now += BELIEVED
+        (outcome,) = await commit
+    assert isinstance(outcome, Outcome)
+    assert not outcome.replayed
+    assert counted("leaderboard_batches_total", outcome="committed") == before + 1
+    assert await pool.fetchval("SELECT sum(score) FROM entries") == 5
+    assert await pool.fetchval("SELECT count(*) FROM session_results") == 1
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def test_a_replay_in_a_batch_that_is_tried_again_is_told_as_one(
+    database_url: str, redis_url: str, pool: Pool
+) -> None:
+    session_id = str(uuid7())
+    await pool.execute(
+        """CREATE SEQUENCE tries;
+           CREATE FUNCTION collide() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN IF NEW.user_id = 'cid' AND nextval('tries') = 1 THEN
+                        RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END IF;
+                    RETURN NEW; END $$;
+           CREATE TRIGGER collide BEFORE INSERT ON session_results FOR EACH ROW EXECUTE FUNCTION collide()"""
+    )
+    async with score_service(database_url, redis_url) as score:
+        await score.define()
+        await score.post(("ada", 1), session_id=session_id)
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(GATE)
+            posts = [asyncio.create_task(score.post(("bob", 1)))]
+            await wait_until(lambda: pool.fetchval(WAITING))
+            # These two are the next batch.
+            posts.append(asyncio.create_task(score.post(("cid", 1))))
+            posts.append(asyncio.create_task(score.post(("ada", 1), session_id=session_id)))
+            await asyncio.wait(posts, timeout=0)
+        answers = await asyncio.gather(*posts)
+    assert [replayed for _, replayed in answers] == [False, False, True]
+    assert await pool.fetchval("SELECT last_value FROM tries") == 2

@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import LeaderboardError
 from shared.messages import SessionOut
-from shared.names import season_id, uuid7
+from shared.names import MAX_SCORE, season_id, uuid7
 from shared.postgres import Pool
 from tests.score import score_service
 
@@ -177,3 +177,34 @@ async def test_a_schedule_that_makes_no_sense_is_refused(
         with pytest.raises(LeaderboardError) as error:
             await score.define(odd=body)
     assert [field.path for field in error.value.errors] == [path]
+
+
+async def test_a_session_that_is_refused_leaves_no_season_behind(
+    database_url: str, redis_url: str, pool: Pool
+) -> None:
+    session_id = str(uuid7())
+    async with score_service(database_url, redis_url, season_grace_seconds=WEEK) as score:
+        await score.define(hours={"schedule": "hourly"})
+        await score.post(("ada", MAX_SCORE), session_id=session_id, played_at=hour().isoformat())
+        for each in (str(uuid7()), session_id):
+            with pytest.raises(LeaderboardError) as refused:
+                await score.post(("ada", 1), session_id=each, played_at=hour(2).isoformat())
+            assert refused.value.code in ("score_total_out_of_range", "session_conflict")
+        assert [row["season"] for row in await pool.fetch(SEASONS, "hours")] == [key(hour())]
+        await score.post(("bob", 1), played_at=hour(2).isoformat())
+    assert [row["season"] for row in await pool.fetch(SEASONS, "hours")] == [key(hour(2)), key(hour())]
+
+
+async def test_a_season_whose_row_a_failover_lost_is_opened_again(
+    database_url: str, redis_url: str, pool: Pool
+) -> None:
+    async with score_service(database_url, redis_url) as score:
+        await score.define(hours={"schedule": "hourly"})
+        await score.post(("ada", 5))
+        await pool.execute("DELETE FROM seasons")
+        await pool.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'score_service' AND datname = current_database()"
+        )
+        await score.post(("ada", 1))
+    assert len(await pool.fetch(SEASONS, "hours")) == 1
