@@ -143,12 +143,20 @@ class Housekeeping:
                     await connection.execute(SQL["gate_all_exclusively"])
                     await connection.execute(SQL["close_periods"], until)
                 log.info("sessions before %s are closed", until)
-            for row in await self._pool.fetch(SQL["generations_to_base"], until):
+            behind = await self._pool.fetch(SQL["generations_to_base"], until)
+            if behind:
+                await self._let_through()
+            for row in behind:
                 await self._fold_base(row["leaderboard_id"], row["generation"], until)
             async with slowly(self._pool) as connection:
                 detached = await connection.fetchval(SQL["detach_periods"], until)
         if detached:
             log.info("detached %d partitions before %s", detached, until)
+
+    async def _let_through(self) -> None:
+        """Wait for batches let in before months were closed, those of games made at that very moment too."""
+        async with slowly(self._pool) as connection, connection.transaction():
+            await connection.execute(SQL["gate_all_exclusively"])
 
     async def _fold_base(self, leaderboard_id: int, generation: int, until: date) -> None:
         async with slowly(self._pool) as connection, connection.transaction():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from score_service.worker import Housekeeping, months_before
 from shared.errors import LeaderboardError
 from shared.names import period_of
 from shared.postgres import Pool
+from tests.integration.test_score_concurrency import LINGER
 from tests.score import Score, score_service
 from tests.support import wait_until
 
@@ -150,3 +152,32 @@ async def test_a_partition_is_not_detached_before_every_board_has_folded_it(
     await score.post(("ada", 5), session_id=str(v7(aged[0], 1)))
     await pool.execute("UPDATE history SET closed_until = $1", aged[2])
     assert await pool.fetchval("SELECT detach_periods($1)", aged[2]) == 0
+
+
+WAITING = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND {}"
+GATED = WAITING.format("classid = 1 AND mode = 'ExclusiveLock'")
+
+
+async def test_a_session_of_a_game_made_while_months_are_closed_is_folded_too(
+    score: Score, pool: Pool, aged: list[date]
+) -> None:
+    keeping = Housekeeping(pool, history_months=1)
+    async with pool.acquire() as gate, pool.acquire() as late:
+        await late.execute(LINGER)
+        await late.execute("SELECT pg_advisory_lock(99)")
+        async with gate.transaction():
+            await gate.execute("SELECT pg_advisory_xact_lock_shared(1, game_id) FROM games")
+            retaining = asyncio.create_task(keeping.retain())
+            await wait_until(lambda: pool.fetchval(GATED))
+            await score.define("new")
+            post = asyncio.create_task(score.post(("ada", 5), game="new", session_id=str(v7(aged[0], 1))))
+            await wait_until(lambda: pool.fetchval(WAITING.format("objid = 99")))
+        await wait_until(
+            lambda: pool.fetchval(f"{GATED} AND (SELECT closed_until > $1 FROM history)", aged[0])
+        )
+        await late.execute("SELECT pg_advisory_unlock(99)")
+    await asyncio.gather(post, retaining)
+    based = (
+        "SELECT score FROM entry_base JOIN leaderboards USING (leaderboard_id) WHERE leaderboard = 'global'"
+    )
+    assert [row[0] for row in await pool.fetch(based)] == [5]
