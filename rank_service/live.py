@@ -91,6 +91,8 @@ class Channel:
         self._spoke = monotonic()
         self._looked = 0.0
         self.leaderboard_id = 0
+        self.joining = 0
+        """Listeners who wait for their first page."""
         self.running = False
 
     def __len__(self) -> int:
@@ -235,10 +237,14 @@ class Live:
         if channel is None:
             channel = self._channels[key] = Channel(self._pages, self._watches(), find, key[3])
         self._open += 1
+        channel.joining += 1
         LISTENERS.set(self._open)
         try:
-            if not await self._joined(channel, listener):
-                return
+            try:
+                if not await self._joined(channel, listener):
+                    return
+            finally:
+                channel.joining -= 1
             self._keep_running(key, channel)
             while (await receive())["type"] != "http.disconnect":
                 pass
@@ -250,7 +256,7 @@ class Live:
             self._open -= 1
             LISTENERS.set(self._open)
             channel.leave(listener)
-            if not len(channel):
+            if not len(channel) and not channel.joining:
                 self._channels.pop(key, None)
 
     def notice(self, leaderboard_id: int, users: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from starlette.routing import Router
 
 from rank_service import live, worker
 from rank_service.routes import routes
+from rank_service.rules import View
 from shared import profiles
 from shared.events import CHANNEL, ProfileChanged, encode
 from shared.postgres import Pool
@@ -335,3 +336,26 @@ async def test_a_leaderboard_that_is_dropped_ends_no_process(pool: Pool, rank: R
         rank.state["live"].notice_all()
         async with reading(rank) as other:
             await other.event("top")
+
+
+async def test_who_waits_for_a_first_page_is_not_forgotten_when_another_goes_away(rank: Rank) -> None:
+    """Their channel must stay the one that is told of changes, and of the end."""
+    lives, door = rank.state["live"], asyncio.Event()
+
+    async def find() -> View:
+        await door.wait()
+        return await rank.state["seasons"].find(await rank.state["games"].board("demo", "global"), "current")
+
+    readers = [Reader(), Reader()]
+    staying, going = (
+        asyncio.create_task(lives.serve(("demo", "global", "current", 10), find, "", b"", r.receive, r.send))
+        for r in readers
+    )
+    await wait_until(lambda: lives.open == 2)
+    going.cancel()
+    await asyncio.wait([going])
+    door.set()
+    await readers[0].event("top")
+    lives.end()
+    await asyncio.wait([staying], timeout=5)
+    assert readers[0].ended
