@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.asgi import Call, Endpoint, Reply, Stream
+from shared.asgi import Call, Endpoint, Reply, Steps, Stream
 from shared.direct import Direct, Find, Finds
 from shared.routing import Methods
 from shared.spans import Attributes, Tracer
@@ -69,12 +69,12 @@ class Traced:
 
 
 class TracedEndpoint(Endpoint):
-    """An endpoint of the short way whose sampled requests are traced."""
+    """An endpoint of the short way whose sampled requests are traced; the others take its short cut."""
 
     __slots__ = ("_inner", "_method", "_tracer")
 
     def __init__(self, method: str, inner: Endpoint, tracer: Tracer) -> None:
-        super().__init__(inner._handler)
+        super().__init__(inner._handler, short_cut=self._untraced if inner.short_cut is not None else None)
         self._method = method
         self._inner = inner
         self._tracer = tracer
@@ -89,6 +89,11 @@ class TracedEndpoint(Endpoint):
             reply = await self._inner.answer(call)
             span.answered(self._inner.name, reply.status if isinstance(reply, Reply) else 499)
         return reply
+
+    def _untraced(self, call: Call) -> Steps:
+        if self._inner.short_cut is None or _sampled(call.header(b"traceparent")) is not None:
+            return None
+        return (yield from self._inner.short_cut(call))
 
 
 def _sampled(header: bytes | None) -> Parent | None:

@@ -77,7 +77,9 @@ def collecting() -> Iterator[Collector]:
         collector = Collector(server.server_address[1])
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield collector
-        collector.open.set()
-        server.shutdown()
-        thread.join()
+        try:
+            yield collector
+        finally:
+            collector.open.set()
+            server.shutdown()
+            thread.join()

@@ -5,28 +5,32 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from starlette.routing import Router
+from starlette.types import Message
 
 from rank_service.routes import direct, routes
 from shared import http
 from shared.asgi import Reply
-from shared.direct import PlainCall, Turn
+from shared.direct import Find, PlainCall, Turn
 from shared.errors import LeaderboardError
 from shared.postgres import Pool
+from tests.collector import collecting
 from tests.rank import Rank, put_board, put_entries, rank_service
 from tests.support import wait_until
 
 BOARD = "/v1/games/demo/leaderboards/global"
+SQL = Path(http.__file__).parent / "sql"
 SCORES = [("ada", 50), ("bob", 50), ("cleo", 40), ("dan", 30), ("eve", 20)]
 
 
-async def short(rank: Rank, path: str, lines: bytes = b"\r\n") -> Reply | None:
+async def short(rank: Rank, path: str, lines: bytes = b"\r\n", find: Find = direct) -> Reply | None:
     """Take the short cut of a path to its end."""
-    found = direct(f"/v1/games/demo/leaderboards/{path}".encode())
+    found = find(f"/v1/games/demo/leaderboards/{path}".encode())
     assert found is not None
     assert found.endpoint.short_cut is not None
     steps = found.endpoint.short_cut(PlainCall(found, rank.state, lines))
@@ -166,6 +170,33 @@ async def test_bytes_are_recognised_as_a_request_only_where_one_begins(
                 protocol.data_received(piece)
             await wait_until(lambda wanted=statuses: answered(sink) == wanted)  # type: ignore[misc]
         protocol.connection_lost(None)
+
+
+async def test_with_tracing_on_only_who_is_sampled_takes_the_ordinary_way(
+    pool: Pool, database_url: str, redis_url: str
+) -> None:
+    await put_entries(pool, await put_board(pool), SCORES)
+    app: Any = Router(routes())
+    app.direct = {b"GET": direct}
+    with collecting() as collector:
+        traced: Any = http.traced(app, "rank_service", collector.url, 10, SQL)
+        async with rank_service(database_url, redis_url) as rank:
+            await rank.ready()
+            for path in ("global/top", "global/users/ada", "global/users/ada/around"):
+                await both(rank, path)
+                for flags, is_short in ((b"00", True), (b"01", False)):
+                    lines = b"\r\ntraceparent: 00-%b-%b-%b\r\n" % (b"a" * 32, b"b" * 16, flags)
+                    reply = await short(rank, path, lines, traced.direct[b"GET"])
+                    assert (reply is not None) is is_short
+        await traced({"type": "lifespan"}, stopping, sent)
+
+
+async def stopping() -> Message:
+    return {"type": "lifespan.shutdown"}
+
+
+async def sent(_: Message) -> None:
+    pass
 
 
 async def test_who_hung_up_is_not_answered(pool: Pool, database_url: str, redis_url: str) -> None:
