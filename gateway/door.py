@@ -181,6 +181,7 @@ class Door(asyncio.Protocol):
         known = WANTED.get(name) or WANTED.get(name.lower())
         if known is None or request.in_body:
             return
+        value = value.strip(b" \t")  # the parser leaves what stands behind a value (RFC 9110, 5.5)
         if known in request.fields:
             if known in SINGLE:
                 raise self._break(bad_request(f"the header {known.decode()} is given twice"))

@@ -165,7 +165,11 @@ class HomeExchange(Exchange):
     def answered(self, status: int, _: Headers, body: bytes) -> None:
         """Send the page."""
         self._wire = None
-        self._send(orjson.loads(body) if status == 200 else None)
+        try:
+            top = orjson.loads(body) if status == 200 else None
+        except orjson.JSONDecodeError:  # nonsense is no reason to show nothing
+            top = None
+        self._send(top)
 
     def begun(self, status: int, _: Headers, __: int | None) -> None:
         """Note the status of an answer that comes in pieces."""

@@ -244,6 +244,7 @@ class DirectProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
         name = name.lower()
+        value = value.strip(b" \t")  # the parser leaves what stands behind a value (RFC 9110, 5.5)
         self.headers.append((name, value))
         if name == b"content-length":
             self._length = value

@@ -260,6 +260,15 @@ def test_what_can_be_no_id_goes_on_as_one_encoded_segment(
     assert [header for header in headers if header.startswith(b"x-scope")] == [b"x-scope: read"]
 
 
+def test_blanks_around_a_value_are_not_part_of_it(gateway: Gateway, service: Service, client: Client) -> None:
+    client.send(keyed(GET.replace(b"KEY", b"KEY \t"), gateway) + b'if-none-match: \t "a" \r\n\r\n')
+    reply = client.reply()
+    assert reply is not None
+    assert reply.status == 200
+    assert b'\r\nif-none-match: "a"\r\n' in service.seen[0]
+    assert b"x-scope: admin" in service.seen[0]
+
+
 def test_an_insane_request_id_is_replaced(gateway: Gateway, service: Service, client: Client) -> None:
     client.send(gateway.request("GET", TOP, headers="x-request-id: {{7*7}}<script>\r\n"))
     reply = client.reply()
