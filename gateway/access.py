@@ -54,7 +54,7 @@ class Access(Collector):
         self._lines: list[bytes] = []
         # By the route's identity: a tuple of nine fields is slow to hash, and the tally keeps it alive.
         self._tallies: dict[int, Tally] = {}
-        self.connections = self.held = 0
+        self.connections = self.held = self.cut = 0
         self.ejected: dict[str, int] = {}
 
     def note(self, request: Request, status: int, client: str) -> None:
@@ -116,6 +116,11 @@ class Access(Collector):
         held = GaugeMetricFamily("leaderboard_gateway_held_bytes", "Request bodies in memory.")
         held.add_metric([], self.held)
         yield held
+        cut = CounterMetricFamily(
+            "leaderboard_gateway_readers_cut", "Connections cut because their reader was too slow."
+        )
+        cut.add_metric([], self.cut)
+        yield cut
         ejected = GaugeMetricFamily(
             "leaderboard_gateway_ejected_addresses", "Addresses not in use.", labels=["upstream"]
         )

@@ -92,6 +92,7 @@ class Gateway:
         for door in sorted(unread, key=unread.__getitem__, reverse=True) if excess > 0 else ():
             if excess > 0:
                 excess -= unread[door]
+                self.access.cut += 1
                 door.transport.abort()
 
     def away(self) -> list[str]:

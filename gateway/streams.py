@@ -147,6 +147,7 @@ class SharedStream:
             door = listener.door
             if door.transport.get_write_buffer_size() > MAX_BEHIND_BYTES:
                 self.leave(listener)
+                self._streams.gateway.access.cut += 1
                 door.abort()
             else:
                 door.write_piece(listener.request, events)

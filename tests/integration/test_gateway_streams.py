@@ -201,6 +201,7 @@ def test_a_listener_who_does_not_read_is_dropped_and_the_others_go_on(
             board.say(service, event)
             assert len(heard(quick)) > 100_000
         assert slow.drain() < 100 * 100_000
+    assert b"leaderboard_gateway_readers_cut_total 1.0" in gateway.internal.call("GET", "/metrics").body
 
 
 def test_an_export_flows_no_faster_than_it_is_read(gateway: Gateway, service: Service) -> None:

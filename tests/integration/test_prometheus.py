@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +21,11 @@ import yaml
 
 from deploy.embedded import free_ports
 from deploy.metrics import METRICS
-from tests.stack import Stack
+from tests.stack import Stack, running_stack
 from tests.support import wait_until
 
 MONITORING = METRICS.parent / "monitoring"
+BOARD = "/v1/games/demo/leaderboards/global/users"
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,21 +48,36 @@ def settings(stack: Stack) -> str:
     return yaml.safe_dump(document)
 
 
-@pytest.fixture
-def prometheus(stack: Stack, tmp_path: Path) -> Iterator[str]:
-    """The address of a Prometheus that scrapes the stack."""
-    (tmp_path / "prometheus.yml").write_text(settings(stack))
-    shutil.copy(MONITORING / "alerts.yml", tmp_path)
+@contextmanager
+def scraping(stack: Stack, folder: Path, alerts: str) -> Iterator[str]:
+    """Run a Prometheus that scrapes the stack, with these alerts; yield its address."""
+    (folder / "prometheus.yml").write_text(settings(stack))
+    (folder / "alerts.yml").write_text(alerts)
     (port,) = free_ports(1)
     command = (
         "prometheus",
-        f"--config.file={tmp_path}/prometheus.yml",
-        f"--storage.tsdb.path={tmp_path}/data",
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
         f"--web.listen-address=127.0.0.1:{port}",
     )
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         yield f"http://127.0.0.1:{port}"
         process.terminate()
+
+
+@contextmanager
+def hung(pid: int) -> Iterator[None]:
+    """Have a process do nothing while the block lasts."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def hurried(alerts: str) -> str:
+    """Return the alerts with minutes made seconds."""
+    return re.sub(r"\[\d+[mh]\]", "[15s]", re.sub(r"for: .*", "for: 1s", alerts))
 
 
 async def told(url: str, path: str, **query: str) -> Any:
@@ -73,7 +95,12 @@ async def is_ready(url: str) -> bool:
         return False
 
 
-async def test_everything_is_scraped_and_every_query_is_one(stack: Stack, prometheus: str) -> None:
+async def test_everything_is_scraped_and_every_query_is_one(stack: Stack, tmp_path: Path) -> None:
+    with scraping(stack, tmp_path, (MONITORING / "alerts.yml").read_text()) as prometheus:
+        await everything_is_scraped(prometheus)
+
+
+async def everything_is_scraped(prometheus: str) -> None:
     async def up() -> bool:
         targets = (await told(prometheus, "targets"))["data"]["activeTargets"]
         return len(targets) == 3 and {target["health"] for target in targets} == {"up"}
@@ -93,3 +120,61 @@ async def test_everything_is_scraped_and_every_query_is_one(stack: Stack, promet
     assert refused == []
     (alive,) = (await told(prometheus, "query", query="sum(up)"))["data"]["result"]
     assert alive["value"][1] == "3"
+
+
+async def firing(prometheus: str) -> dict[str, str]:
+    """Return the alerts that fire, with what they say."""
+    alerts = (await told(prometheus, "alerts"))["data"]["alerts"]
+    return {
+        each["labels"]["alertname"]: each["annotations"]["summary"]
+        for each in alerts
+        if each["state"] == "firing"
+    }
+
+
+async def play(stack: Stack) -> None:
+    """Submit and read until cancelled, whatever is answered."""
+    async with stack.client(timeout=1) as client, asyncio.TaskGroup() as tasks:
+
+        async def one(number: int) -> None:
+            body = {"results": [{"user_id": f"u{number}", "score": 1}]}
+            for call in (client.post("/v1/games/demo/sessions", json=body), client.get(f"{BOARD}/u{number}")):
+                with suppress(httpx.TransportError):
+                    await call
+
+        for number in count():
+            tasks.create_task(one(number))
+            await asyncio.sleep(0.05)
+
+
+async def test_what_hangs_sets_its_alerts_off_until_it_is_well(tmp_path: Path) -> None:
+    alerts = hurried((MONITORING / "alerts.yml").read_text())
+    with (
+        running_stack(tmp_path / "stack", REQUEST_DEADLINE_MS="1000") as stack,
+        scraping(stack, tmp_path, alerts) as prometheus,
+    ):
+        await wait_until(lambda: is_ready(prometheus), timeout=30)
+        playing = asyncio.create_task(play(stack))
+
+        async def fire(*names: str) -> dict[str, str]:
+            found: dict[str, str] = {}
+
+            async def do() -> bool:
+                found.clear()
+                found.update(await firing(prometheus))
+                return found.keys() >= {*names}
+
+            await wait_until(do, timeout=40)
+            return found
+
+        with hung(stack.pid("REDIS")):
+            await fire("OutboxOld", "RankingsBehind", "IndexMissing", "ManyErrors")
+        with hung(stack.pid("SCORE")):
+            found = await fire("NoService", "ServiceDown")
+        assert found["NoService"] == "no process of score_service answers"
+
+        async def well() -> bool:
+            return await firing(prometheus) == {}
+
+        await wait_until(well, timeout=60)
+        playing.cancel()

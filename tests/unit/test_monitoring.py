@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from deploy.metrics import METRICS, catalogue, render
+from gateway.routes import ROUTES
 
 MONITORING = METRICS.parent / "monitoring"
 RULES: list[dict[str, Any]] = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -32,18 +33,18 @@ FIRING = {
         'leaderboard_gateway_requests_total{status="200"}': "0+94x20",
     },
     "SlowWrites": {
-        'leaderboard_gateway_seconds_bucket{upstream="score_service",le="0.25"}': "0+1x20",
-        'leaderboard_gateway_seconds_bucket{upstream="score_service",le="0.5"}': "0+50x20",
-        'leaderboard_gateway_seconds_bucket{upstream="score_service",le="+Inf"}': "0+50x20",
+        'leaderboard_gateway_seconds_bucket{upstream="score",method="POST",route="/v1/games/{game}/sessions",le="0.25"}': "0+1x20",
+        'leaderboard_gateway_seconds_bucket{upstream="score",method="POST",route="/v1/games/{game}/sessions",le="0.5"}': "0+50x20",
+        'leaderboard_gateway_seconds_bucket{upstream="score",method="POST",route="/v1/games/{game}/sessions",le="+Inf"}': "0+50x20",
     },
     "SlowReads": {
-        'leaderboard_gateway_seconds_bucket{upstream="rank_service",le="0.1"}': "0+1x20",
-        'leaderboard_gateway_seconds_bucket{upstream="rank_service",le="0.25"}': "0+50x20",
-        'leaderboard_gateway_seconds_bucket{upstream="rank_service",le="+Inf"}': "0+50x20",
+        'leaderboard_gateway_seconds_bucket{upstream="rank",le="0.1"}': "0+1x20",
+        'leaderboard_gateway_seconds_bucket{upstream="rank",le="0.25"}': "0+50x20",
+        'leaderboard_gateway_seconds_bucket{upstream="rank",le="+Inf"}': "0+50x20",
     },
     "LoadShed": {'leaderboard_problems_total{code="overloaded",job="score_service"}': "0+10x20"},
     "StoreAway": {'leaderboard_problems_total{code="upstream_unavailable",job="rank_service"}': "0+10x20"},
-    "AddressEjected": {'leaderboard_gateway_ejected_addresses{upstream="rank_service"}': "1x20"},
+    "AddressEjected": {'leaderboard_gateway_ejected_addresses{upstream="rank"}': "1x20"},
     "SlowCommits": {
         'leaderboard_commit_seconds_bucket{le="0.1"}': "0+1x20",
         'leaderboard_commit_seconds_bucket{le="0.25"}': "0+50x20",
@@ -63,7 +64,7 @@ FIRING = {
         'leaderboard_pool_connections{pool="score_service"}': "8x20",
         'leaderboard_pool_idle_connections{pool="score_service"}': "0x20",
     },
-    "ReadersTooSlow": {"leaderboard_stream_dropped_total": "0+120x20"},
+    "ReadersTooSlow": {'leaderboard_gateway_readers_cut_total{job="gateway"}': "0+120x20"},
 }
 """For each alert, what makes it fire within 15 minutes; a value a minute."""
 
@@ -121,6 +122,15 @@ def test_alerts_and_dashboard_speak_of_metrics_there_are() -> None:
 def test_the_dashboard_shows_every_metric() -> None:
     shown = {name for text in expressions() for name in NAMED.findall(text)}
     assert {metric.name for metric in catalogue() if not metric.series & shown} == set()
+
+
+def test_alerts_and_dashboard_call_services_and_routes_what_the_gateway_does() -> None:
+    def named(label: str) -> set[str]:
+        return {name for text in expressions() for name in re.findall(rf'{label}[=!]~?"([^"]+)"', text)}
+
+    assert named("upstream") <= {route.service for route in ROUTES}
+    for pattern in named("route"):
+        assert any(re.fullmatch(pattern, route.pattern) for route in ROUTES), pattern
 
 
 def test_every_panel_and_alert_is_told_apart() -> None:
