@@ -25,6 +25,8 @@ needs_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="promtool is not here (Debian's package `prometheus` has it)"
 )
 
+POSTED = 'leaderboard_gateway_seconds_bucket{method="POST",route="/v1/games/{game}/sessions",le="%s"}'
+
 FIRING = {
     "ServiceDown": {'up{job="gateway"}': "0x20"},
     "NoService": {'up{job="gateway"}': "1x20", 'up{job="score_service"}': "1x20"},
@@ -33,9 +35,9 @@ FIRING = {
         'leaderboard_gateway_requests_total{status="200"}': "0+94x20",
     },
     "SlowWrites": {
-        'leaderboard_gateway_seconds_bucket{upstream="score",method="POST",route="/v1/games/{game}/sessions",le="0.25"}': "0+1x20",
-        'leaderboard_gateway_seconds_bucket{upstream="score",method="POST",route="/v1/games/{game}/sessions",le="0.5"}': "0+50x20",
-        'leaderboard_gateway_seconds_bucket{upstream="score",method="POST",route="/v1/games/{game}/sessions",le="+Inf"}': "0+50x20",
+        POSTED % "0.25": "0+1x20",
+        POSTED % "0.5": "0+50x20",
+        POSTED % "+Inf": "0+50x20",
     },
     "SlowReads": {
         'leaderboard_gateway_seconds_bucket{upstream="rank",le="0.1"}': "0+1x20",
