@@ -44,6 +44,9 @@ class Submission:
     future: asyncio.Future[Any] | None = None
     """Where its outcome goes; set by whoever queues it."""
 
+    outcome: Outcome | None = None
+    """What became of it, once that is known; its future may still wait for ranks."""
+
     key: Key = field(init=False)
     order: tuple[int, date, int] = field(init=False)
     """By which sessions are sorted wherever they are locked."""
@@ -54,6 +57,16 @@ class Submission:
     def __post_init__(self) -> None:
         self.key = (self.game.game_id, self.session_id.int)
         self.order = (self.key[0], self.period, self.key[1])
+
+    def give(self, outcome: Any) -> None:
+        """Tell whoever waits, if anyone still does, what became of it: an exception is raised there."""
+        future = self.future
+        if future is None or future.done():
+            return
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
 
 
 @dataclass(slots=True)
@@ -74,6 +87,11 @@ class Batch:
 
     outbox_id: int
     entries: Changed
+
+    @property
+    def size(self) -> int:
+        """How many entries it changed."""
+        return sum(map(len, self.entries.values()))
 
     @cached_property
     def scores(self) -> dict[EntryKey, int]:

@@ -249,7 +249,7 @@ class Committer:
         recorded = {each.submission.key: each.counts for each in counting}
         return [
             Outcome(
-                submission.session.played_at or present.now,
+                present.now if submission.played is None else datetime_of(submission.played),
                 present.now,
                 replayed=False,
                 counts=recorded[submission.key],

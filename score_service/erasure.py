@@ -86,7 +86,7 @@ class Erasure:
 
     async def _apply(self, game: Game, user_id: str, entries: Changed, outbox_id: int) -> None:
         try:
-            await self._applier.apply(entries)
+            await self._applier.apply([entries])
             hint = publish(ProfileChanged(game.game_id, user_id))
             await self._index.send([], [forget(game.game_id, [user_id]), hint])
         except StoreUnavailable as error:

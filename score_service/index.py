@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from score_service.batch import Changed, EntryKey, users_of
 from score_service.store import EntryRow
 from shared.events import publish_entries
-from shared.index import Applied, Lookup, Placed, RankingIndex
+from shared.index import Applied, Lookup, Miss, Placed, RankingIndex
 from shared.loading import Loader
 from shared.ranking import Entry, Place, Ranking
 from shared.sharding import look_up, placed_across
+
+Places = dict[Ranking, dict[str, Placed]]
+"""What was done to users, by ranking."""
 
 MAX_WARM = 10_000
 """Rankings remembered as ready; past it they are looked at again."""
@@ -62,20 +65,25 @@ class Applier:
             if task.done():
                 self._remember(ranking)
 
-    async def apply(self, entries: Changed) -> dict[Ranking, dict[str, Placed]]:
-        """Apply the entries of a committed batch and publish that they changed, in one round trip.
+    async def apply(self, batches: Sequence[Changed]) -> list[Places]:
+        """Apply the entries of committed batches and publish that they changed, in one round trip.
 
-        Returns where each stands, by ranking and user; rankings without a ready index are absent. Rankings
-        in shards take a second round trip, which counts in the shards the entries are not in.
+        Returns where each stands, by ranking and user, for each batch; rankings without a ready index are
+        absent. Rankings in shards take a second round trip, to count in the shards the entries are not in.
 
         Raises:
-            StoreUnavailable: Redis could not be reached; the outbox keeps the batch.
+            StoreUnavailable: Redis could not be reached; the outbox keeps the batches.
         """
-        users = users_of(entries)
-        answers = await self._index.write(
-            {ranking: [*map(_entry, rows)] for ranking, rows in entries.items()},
-            [publish_entries(ranking, changed) for ranking, changed in users.items()],
+        users = [users_of(entries) for entries in batches]
+        answers = await self._index.write_all(
+            [{ranking: [*map(_entry, rows)] for ranking, rows in entries.items()} for entries in batches],
+            [publish_entries(*changed) for each in users for changed in each.items()],
         )
+        return [await self._placed(*each) for each in zip(users, answers, strict=True)]
+
+    async def _placed(
+        self, users: dict[Ranking, list[str]], answers: Mapping[Ranking, Applied | Miss]
+    ) -> Places:
         sharded = {ranking: changed for ranking, changed in users.items() if ranking.shards > 1}
         placed = await placed_across(self._index, sharded, answers) if sharded else {}
         for ranking, changed in users.items():

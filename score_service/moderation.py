@@ -126,7 +126,7 @@ class Moderation:
 
     async def _apply(self, entries: Changed, outbox_id: int) -> None:
         try:
-            await self._applier.apply(entries)
+            await self._applier.apply([entries])
         except StoreUnavailable as error:
             log.warning("changed entries are left to the outbox worker: %s", error)
         else:

@@ -4,41 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec import UNSET
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge
 
 from score_service import rules
-from score_service.batch import Batch, Changed, EntryKey, Outcome, Submission
+from score_service.applying import Applying, Committed
+from score_service.batch import Batch, EntryKey, Outcome, Submission
 from score_service.committer import Committer
 from score_service.history import History
-from score_service.index import Applier
+from score_service.index import Applier, Places
 from score_service.seasons import Counted
 from shared.boards import Game, Games
 from shared.coalesce import LATER, Coalescer
 from shared.errors import StoreUnavailable
-from shared.index import Placed
 from shared.messages import EntryChange, ResultOut, SessionIn, SessionOut
 from shared.names import microseconds, period_of, season_id, uuid7
-from shared.ranking import Board, Place, Ranking
+from shared.ranking import Board, Place
 
 log = logging.getLogger(__name__)
 
 SESSIONS = Counter("leaderboard_sessions_total", "Sessions answered, by outcome.", ["outcome"])
 _RECORDED, _REPLAYED = SESSIONS.labels("recorded"), SESSIONS.labels("replayed")
 WAITING = Gauge("leaderboard_sessions_waiting", "Sessions that wait for a commit.")
-APPLY_SECONDS = Histogram(
-    "leaderboard_apply_seconds",
-    "Time from a batch's commit to its ranks: what the ranking index lags behind.",
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5),
-)
-UNAPPLIED = Counter("leaderboard_batches_unapplied_total", "Batches left to the outbox worker.")
 
-Places = dict[Ranking, dict[str, Placed]]
-Committed = tuple[Submission, Outcome]
+AHEAD = 0.05
+"""Seconds before its deadline at which a session is answered without ranks, so that the answer arrives."""
+
 Standings = dict[EntryKey, tuple[int, Place | None]]
 
 
@@ -66,7 +61,8 @@ class Sessions:
         self._committer = committer
         self._applier = applier
         self._history = history
-        self._applies: set[asyncio.Task[None]] = set()
+        self._applying = Applying(committer, applier)
+        self._replays: set[asyncio.Task[None]] = set()
         self._commits = Coalescer(
             self._flush, name="commit", batch=batch, queue=queue, lanes=lanes, weigh=_weight
         )
@@ -100,7 +96,7 @@ class Sessions:
         period, fingerprint = period_of(session_id), rules.fingerprint(session)
         submission = Submission(game, session, session_id, period, fingerprint, played)
         submission.future = future = self._commits.get(submission)
-        timer = future.get_loop().call_at(deadline, _expire, future)
+        timer = future.get_loop().call_at(deadline - AHEAD, _expire, submission)
         try:
             outcome, found = await future
         finally:
@@ -112,8 +108,9 @@ class Sessions:
     async def close(self) -> None:
         """Commit and apply what was accepted."""
         await self._commits.close()
-        if self._applies:
-            await asyncio.wait(self._applies)
+        await self._applying.close()
+        if self._replays:
+            await asyncio.wait(self._replays)
 
     async def _flush(self, submissions: Sequence[Submission]) -> Sequence[Any]:
         results: list[Any] = list(await self._committer.commit(submissions))
@@ -121,34 +118,18 @@ class Sessions:
         replays: list[Committed] = []
         for i, (submission, result) in enumerate(zip(submissions, results, strict=True)):
             if isinstance(result, Outcome):
+                submission.outcome = result
                 group = replays if result.batch is None else batches.setdefault(id(result.batch), [])
                 group.append((submission, result))
                 results[i] = LATER
         # Applied, or looked up, while the next batch commits; then the sessions of this one are answered.
         for committed in batches.values():
-            self._keep(self._settle(committed))
+            self._applying.hand_over(committed)
         if replays:
-            self._keep(self._settle_replays(replays))
+            task = asyncio.create_task(self._settle_replays(replays), name="settle replays")
+            self._replays.add(task)
+            task.add_done_callback(self._replays.discard)
         return results
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name="settle a batch")
-        self._applies.add(task)
-        task.add_done_callback(self._applies.discard)
-
-    async def _settle(self, committed: list[Committed]) -> None:
-        """Apply a batch, then give its sessions their outcomes."""
-        batch = committed[0][1].batch
-        assert batch is not None
-        try:
-            with APPLY_SECONDS.time():
-                placed = await self._apply(batch)
-        except Exception:  # committed is committed: the answer goes out without ranks
-            UNAPPLIED.inc()
-            log.exception("a batch could not be applied")
-            placed = {}
-        for submission, outcome in committed:
-            _give(submission, (outcome, placed))
 
     async def _settle_replays(self, replays: list[Committed]) -> None:
         """Look up the entries of sessions that were recorded before, all at once, and give them out."""
@@ -158,7 +139,7 @@ class Sessions:
         except Exception as error:  # noqa: BLE001  every caller learns of it
             found = error
         for submission, outcome in replays:
-            _give(submission, found if isinstance(found, BaseException) else (outcome, found))
+            submission.give(found if isinstance(found, BaseException) else (outcome, found))
 
     async def _standings(self, replays: list[Committed]) -> Standings:
         keys: dict[EntryKey, None] = {}
@@ -177,32 +158,6 @@ class Sessions:
         except StoreUnavailable:
             places = {}
         return {key: (score, places.get(key)) for key, score in scores.items()}
-
-    async def _apply(self, batch: Batch) -> Places:
-        try:
-            placed = await self._applier.apply(batch.entries)
-        except StoreUnavailable as error:
-            UNAPPLIED.inc()
-            log.warning("a batch is left to the outbox worker: %s", error)
-            return {}
-        self._committer.applied.add(batch.outbox_id)
-        if len(placed) < len(batch.entries):
-            placed |= await self._late({r: rows for r, rows in batch.entries.items() if r not in placed})
-        return placed
-
-    async def _late(self, entries: Changed) -> Places:
-        """Find ranks in rankings that had no index when the entries were applied."""
-        keys = {(ranking, row.user_id): row.is_new for ranking, rows in entries.items() for row in rows}
-        try:
-            found = await self._applier.places(keys)
-        except StoreUnavailable:
-            return {}
-        # Of an entry that was there before, the rank before cannot be known any more: both stay null.
-        placed: Places = {}
-        for (ranking, user_id), place in found.items():
-            if keys[ranking, user_id]:
-                placed.setdefault(ranking, {})[user_id] = Placed(None, place.rank, place.ties, place.score)
-        return placed
 
 
 def _answer(submission: Submission, outcome: Outcome, batch: Batch, placed: Places) -> SessionOut:
@@ -268,19 +223,13 @@ def _closed(board: Board) -> EntryChange:
     return EntryChange(board.leaderboard, None, reason="season_closed")
 
 
-def _give(submission: Submission, outcome: Any) -> None:
-    future = submission.future
-    if future is None or future.done():
-        return
-    if isinstance(outcome, BaseException):
-        future.set_exception(outcome)
+def _expire(submission: Submission) -> None:
+    """Answer who can wait no longer: without ranks where the session is recorded by now."""
+    outcome = submission.outcome
+    if outcome is not None and outcome.batch is not None:
+        submission.give((outcome, {}))
     else:
-        future.set_result(outcome)
-
-
-def _expire(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_exception(TimeoutError())
+        submission.give(TimeoutError())
 
 
 def _weight(submission: Submission) -> int:

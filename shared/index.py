@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 LOCK_MS = 15_000
 """A loader that shows no life for this long has lost its load."""
 
+Changes = Mapping[Ranking, Sequence[Entry]]
+"""Changed entries by ranking."""
+
 PREFIX_WIDTH = 17
 """Digits of a tiebreak in a member: microseconds since 1970 fit until the year 5138."""
 
@@ -144,31 +147,43 @@ class RankingIndex:
             raise StoreUnavailable("the database has not been seen yet")
         return await self._line.send([*commands, *plain], self.database_identity)
 
-    async def write(
-        self, changed: Mapping[Ranking, Sequence[Entry]], plain: Sequence[Command] = ()
-    ) -> dict[Ranking, Applied | Miss]:
+    async def write(self, changed: Changes, plain: Sequence[Command] = ()) -> dict[Ranking, Applied | Miss]:
         """Apply changed entries, `plain` commands after them; return what became of each part.
-
-        A copy that refuses them (no memory left, a key of another type) is given up: it would lack
-        what Postgres has.
 
         Raises:
             StoreUnavailable: some entries may not have been applied; the copies may lack them.
         """
-        parts: dict[Ranking, list[Entry]] = {}
-        for ranking, entries in changed.items():
-            for entry in entries:
-                parts.setdefault(ranking.part_of(entry.user_id), []).append(entry)
-        replies = await self.send([self.apply(part, entries) for part, entries in parts.items()], plain)
-        answers = dict(zip(parts, replies, strict=False))
-        if refused := {part: e for part, e in answers.items() if isinstance(e, ResponseError)}:
+        return (await self.write_all([changed], plain))[0]
+
+    async def write_all(
+        self, batches: Sequence[Changes], plain: Sequence[Command] = ()
+    ) -> list[dict[Ranking, Applied | Miss]]:
+        """Apply batches of changed entries one after the other, in one round trip; see `write`.
+
+        A copy that refuses them (no memory left, a key of another type) is given up: it would lack
+        what Postgres has.
+        """
+        asked: list[tuple[int, Ranking, list[Entry]]] = []
+        for number, changed in enumerate(batches):
+            parts: dict[Ranking, list[Entry]] = {}
+            for ranking, entries in changed.items():
+                for entry in entries:
+                    parts.setdefault(ranking.part_of(entry.user_id), []).append(entry)
+            asked += [(number, part, entries) for part, entries in parts.items()]
+        replies = await self.send([self.apply(part, entries) for _, part, entries in asked], plain)
+        told = list(zip(asked, replies, strict=False))
+        if refused := {part: e for (_, part, _), e in told if isinstance(e, ResponseError)}:
             gone = await self.send([], [("UNLINK", *part.keys) for part in refused])
             if any(isinstance(reply, ResponseError) for reply in gone):
                 raise StoreUnavailable(f"the index refuses entries: {next(iter(refused.values()))}")
+        answers: list[dict[Ranking, Applied | Miss]] = [{} for _ in batches]
         try:
-            return {part: read_applied(part, reply) for part, reply in answers.items()}
+            for (number, part, _), reply in told:
+                # What a copy said of later batches, after it had refused one, is of no account.
+                answers[number][part] = Miss("miss") if part in refused else read_applied(part, reply)
         except NONSENSE as error:
             raise await self.distrust() from error
+        return answers
 
     async def distrust(self) -> StoreUnavailable:
         """Close the connections: a reply made no sense, and those behind it may belong to others.

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from deploy.embedded import THROW_AWAY, Postgres, free_ports
 from deploy.processes import await_ready
+from rank_service.standby import Standby
 from shared.postgres import Pool, open_pool
 from tests import servers
 from tests.proxy import wire
@@ -38,6 +39,8 @@ class Pair(NamedTuple):
 
     primary: str
     standby: str
+    server: Postgres
+    """The primary itself."""
 
 
 def run(stack: ExitStack, server: Postgres) -> None:
@@ -64,7 +67,7 @@ def pair() -> Iterator[Pair]:
         run(stack, standby)
         # Whatever happened: dropping the database is a commit that waits for nobody.
         stack.callback(wait_for, url, "")
-        yield Pair(url, standby.url(url.rpartition("/")[2]))
+        yield Pair(url, standby.url(url.rpartition("/")[2]), primary)
 
 
 def wait_for(primary: str, names: str) -> None:
@@ -137,6 +140,37 @@ async def test_a_postgres_that_failed_over_is_noticed_and_the_index_loaded_anew(
             await wait_until(lambda: led_by(rank, "bob"))
             await rank.ready()
             assert await led_by(rank, "bob")
+
+
+WRITTEN = "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint"
+APPLIED = "SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint"
+
+
+async def test_the_standby_of_an_old_primary_is_not_asked(pair: Pair) -> None:
+    """It applies what the old one goes on writing, so by how far it has come it looks up to date."""
+    with ExitStack() as stack:
+        folder, (port,) = stack.enter_context(servers.scratch_folder()), free_ports(1)
+        server = Postgres(folder / "new", port, pair.server.password, folder / "new.log", REPLICATED)
+        servers.copy_of(pair.server, server.folder)
+        run(stack, server)
+        name = pair.primary.rpartition("/")[2]
+        async with (
+            opened(pair.primary) as old,
+            opened(pair.standby) as standby,
+            opened(server.url(name)) as new,
+        ):
+            await new.fetchval("SELECT pg_promote()")
+            for url in (pair.primary, server.url(name)):
+                wait_for(url, "*")
+            await old.execute("CREATE TABLE filler AS SELECT generate_series(1, 200000)")
+            written = await new.fetchval(WRITTEN)
+            await wait_until(lambda: standby.fetchval(f"{APPLIED} > $1", written))
+            for primary, is_trusted in ((old, True), (new, False)):
+                reads = Standby(primary, standby)
+                for _ in range(3):
+                    await reads.look()
+                assert reads.trusted is is_trusted
+            wait_for(server.url(name), "")
 
 
 async def led_by(rank: Rank, user_id: str) -> bool:

@@ -53,6 +53,34 @@ async def ranks(redis_url: str, pool: Pool, *users: str) -> list[int | None] | N
     return [place and place.rank for place in reply.places] if isinstance(reply, Lookup) else None
 
 
+async def test_batches_that_wait_for_a_slow_redis_are_applied_together(
+    score: Score, line: Wire, pool: Pool
+) -> None:
+    """One by one they would take six seconds, and those behind more than their callers wait."""
+    await score.post(("ada", 1))
+    line.delay = 0.05
+    posts = []
+    for n in range(60):
+        posts.append(asyncio.create_task(score.post((f"u{n}", 1), timeout=4.0)))
+        await wait_until(lambda: pool.fetchval("SELECT count(*) = $1 FROM game_sessions", len(posts) + 1))
+    answers = await asyncio.gather(*posts)
+    line.delay = 0.0
+    assert all(change(answer).rank == 1 for answer, _ in answers)
+    assert [change(answer).ties for answer, _ in answers] == [*range(2, 62)]
+
+
+async def test_a_session_is_answered_without_ranks_when_they_do_not_come_in_time(
+    database_url: str, line: Wire, pool: Pool
+) -> None:
+    async with score_service(database_url, line.url, redis_timeout_ms=3000) as score:
+        await score.define()
+        await score.post(("ada", 1))
+        line.silent = True
+        answer, _ = await score.post(("ada", 5), timeout=0.5)
+        assert (change(answer).score, change(answer).rank, change(answer).previous_rank) == (6, None, None)
+        line.silent = False
+
+
 async def test_with_redis_away_scores_are_recorded_and_the_outbox_brings_them_later(
     score: Score, line: Wire, pool: Pool, redis_url: str
 ) -> None:

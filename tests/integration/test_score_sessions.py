@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from msgspec import UNSET
+from msgspec.json import encode
 
 from shared.errors import LeaderboardError
 from shared.messages import SessionOut
@@ -41,6 +42,13 @@ async def test_an_answer_tells_score_rank_previous_rank_and_ties(score: Score) -
     assert places(first) == {"ada": (10, 2, None, 2), "bob": (20, 1, None, 1), "cy": (10, 2, None, 2)}
     second, replayed = await score.post(("ada", 10))
     assert (places(second), replayed) == ({"ada": (20, 1, 2, 2)}, False)
+
+
+async def test_times_are_answered_in_utc_whatever_offset_they_came_with(score: Score) -> None:
+    sent: dict[str, Any] = {"session_id": str(uuid7()), "played_at": "2026-01-02T03:04:05.5+02:00"}
+    for _ in range(2):
+        answer, _ = await score.post(("ada", 10), **sent)
+        assert encode(answer.played_at) == b'"2026-01-02T01:04:05.500000Z"'
 
 
 async def test_a_session_counts_on_every_board_that_admits_its_mode(score: Score) -> None:
