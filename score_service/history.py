@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from score_service.batch import EntryKey
-from score_service.store import SQL, columns
+from score_service.seasons import Closings, Played
+from score_service.store import SQL, Truth, columns
 from shared.answers import RecordedResult, RecordedSession
 from shared.boards import Game
 from shared.errors import not_found
@@ -50,6 +51,15 @@ class History:
             head["voided_at"],
             results,
         )
+
+    async def closings(self, known: Closings, played: Iterable[Played]) -> Closings:
+        """Return what is known of seasons, those in which these sessions were played looked up."""
+        unknown = known.unknown(played)
+        if not unknown:
+            return known
+        with translated():
+            async with self._pool.acquire() as connection:
+                return known.extended(unknown, await Truth(connection).closings(unknown))
 
     async def scores(self, keys: Sequence[EntryKey]) -> dict[EntryKey, int]:
         """Return the scores of entries that exist and are shown."""

@@ -56,7 +56,11 @@ class Moderation:
             users = [row["user_id"] for row in await connection.fetch(SQL["users_of_session"], *key)]
             current = await truth.game(game.game)
             assert current is not None, "a game is never deleted"
-            counts = self._committer.closings.counts(
+            # Not by our own grace: a season may have begun with another.
+            known = self._committer.closings
+            unknown = known.unknown([(current.counting, marked["mode"], marked["played_at"])])
+            closings = known.extended(unknown, await truth.closings(unknown)) if unknown else known
+            counts = closings.counts(
                 current.counting, marked["mode"], marked["played_at"], marked["recorded_at"]
             )
             rankings = {board: ranking.season for board, ranking in counts if ranking is not None}

@@ -32,7 +32,8 @@ _RECORDED, _REPLAYED = SESSIONS.labels("recorded"), SESSIONS.labels("replayed")
 WAITING = Gauge("leaderboard_sessions_waiting", "Sessions that wait for a commit.")
 
 AHEAD = 0.05
-"""Seconds before its deadline at which a session is answered without ranks, so that the answer arrives."""
+"""Seconds before its deadline at which a session is answered without ranks, so that the answer arrives; a
+quarter of its time where that is less."""
 
 Standings = dict[EntryKey, tuple[int, Place | None]]
 
@@ -96,7 +97,9 @@ class Sessions:
         period, fingerprint = period_of(session_id), rules.fingerprint(session)
         submission = Submission(game, session, session_id, period, fingerprint, played)
         submission.future = future = self._commits.get(submission)
-        timer = future.get_loop().call_at(deadline - AHEAD, _expire, submission)
+        loop = future.get_loop()
+        ahead = min(AHEAD, (deadline - loop.time()) / 4)
+        timer = loop.call_at(deadline - ahead, _expire, submission)
         try:
             outcome, found = await future
         finally:
@@ -143,15 +146,21 @@ class Sessions:
 
     async def _standings(self, replays: list[Committed]) -> Standings:
         keys: dict[EntryKey, None] = {}
-        for submission, outcome in replays:
-            if not outcome.voided:
-                game = await self._games.get(submission.game.game)
-                outcome.counts = self._committer.closings.counts(
-                    game.counting, submission.session.mode, outcome.played_at, outcome.recorded_at
-                )
-                for _, ranking in outcome.counts:
-                    if ranking is not None:
-                        keys.update(dict.fromkeys((ranking, r.user_id) for r in submission.session.results))
+        counting = [
+            (submission, outcome, (await self._games.get(submission.game.game)).counting)
+            for submission, outcome in replays
+            if not outcome.voided
+        ]
+        # Not by our own grace: their seasons may have begun with another.
+        played = [(boards, s.session.mode, outcome.played_at) for s, outcome, boards in counting]
+        closings = await self._history.closings(self._committer.closings, played)
+        for submission, outcome, boards in counting:
+            outcome.counts = closings.counts(
+                boards, submission.session.mode, outcome.played_at, outcome.recorded_at
+            )
+            for _, ranking in outcome.counts:
+                if ranking is not None:
+                    keys.update(dict.fromkeys((ranking, r.user_id) for r in submission.session.results))
         scores = await self._history.scores(list(keys))
         try:
             places = await self._applier.places(scores)

@@ -119,6 +119,10 @@ class Truth:
     ) -> dict[tuple[int, int, int], datetime]:
         """Open those of some seasons that still take results; return when those that have a row close."""
         await self._connection.execute(SQL["open_seasons"], *columns(rows, 4), grace, now)
+        return await self.closings(rows)
+
+    async def closings(self, rows: Sequence[SeasonRow]) -> dict[tuple[int, int, int], datetime]:
+        """Return when those of some seasons close that have a row."""
         found = await self._connection.fetch(SQL["closings_of_seasons"], *columns(rows, 4)[:3])
         return {(row[0], row[1], row[2]): row[3] for row in found}
 

@@ -179,6 +179,21 @@ async def test_a_schedule_that_makes_no_sense_is_refused(
     assert [field.path for field in error.value.errors] == [path]
 
 
+async def test_a_late_session_is_told_of_and_made_void_by_the_grace_its_season_began_with(
+    database_url: str, redis_url: str, pool: Pool
+) -> None:
+    late: dict[str, Any] = {"session_id": str(uuid7()), "played_at": hour(3).isoformat()}
+    async with score_service(database_url, redis_url, season_grace_seconds=WEEK) as score:
+        await score.define(hours={"schedule": "hourly"})
+        await score.post(("ada", 5), **late)
+    async with score_service(database_url, redis_url, season_grace_seconds=0) as score:
+        again, replayed = await score.post(("ada", 5), **late)
+        assert (told(again)[1], replayed) == (5, True)
+        game = await score.state["games"].get("demo")
+        await score.state["moderation"].void(game, late["session_id"], "cheated", "")
+    assert await entries(pool) == []
+
+
 async def test_a_session_that_is_refused_leaves_no_season_behind(
     database_url: str, redis_url: str, pool: Pool
 ) -> None:
