@@ -114,8 +114,16 @@ class _OutOfRange(Exception):
 
 
 Result = Outcome | BaseException
-Tried = tuple[str, list[Counting], Batch | None]
-"""What became of an attempt (see `Verdict`), what was in it, and what it changed."""
+
+
+class Tried(NamedTuple):
+    """What became of an attempt (see `Verdict`), and what was in it."""
+
+    what: str
+    counting: list[Counting]
+    batch: Batch | None = None
+    failed: frozenset[tuple[int, int]] = frozenset()
+    """Generations being built whose totals are out of range."""
 
 
 class Committer:
@@ -235,30 +243,39 @@ class Committer:
                 if refused and not looked:  # nothing is refused on a presumption
                     present, looked = None, True
                     continue
-                verdict, counting, changed = await self._try(truth, fresh, present)
-                if verdict == "recorded":
+                tried = await self._try(truth, fresh, present)
+                if tried.what == "recorded":
                     break
-                if verdict == "moved":
+                if tried.what == "moved":
                     present, looked = None, True
                 else:
                     known |= await truth.classify_sessions([_key_of(s) for s in fresh])
             else:
                 raise _Moved
-            if refused:  # what was recorded before it would be refused is a replay all the same
-                known |= await truth.classify_sessions([_key_of(s) for s in batch if s.key in refused])
-        recorded = {each.submission.key: each.counts for each in counting}
+            if refused or tried.failed:
+                known |= await self._follow_up(truth, [s for s in batch if s.key in refused], tried)
+        recorded = {each.submission.key: each.counts for each in tried.counting}
         return [
             Outcome(
                 present.now if submission.played is None else datetime_of(submission.played),
                 present.now,
                 replayed=False,
                 counts=recorded[submission.key],
-                batch=changed,
+                batch=tried.batch,
             )
             if submission.key in recorded
             else _classified(submission, known.get(submission.key), refused.get(submission.key))
             for submission in batch
         ]
+
+    async def _follow_up(self, truth: Truth, refused: list[Submission], tried: Tried) -> dict[Key, Recorded]:
+        """Look whether refused sessions are known: what was recorded before that is a replay all the same."""
+        for each in tried.counting:  # whatever fails from here on, these are recorded
+            each.submission.tried = True
+        if tried.failed:
+            # A definition that cannot be must not keep anyone from recording: it is what fails.
+            await truth.fail_builds(sorted(tried.failed), OUT_OF_RANGE, BEYOND)
+        return await truth.classify_sessions([_key_of(s) for s in refused]) if refused else {}
 
     def _presumed(self, game_ids: list[int]) -> Moment | None:
         """Return the present as it should be by what was seen last; None when too little was."""
@@ -318,27 +335,26 @@ class Committer:
 
     async def _try(self, truth: Truth, fresh: list[Submission], present: Moment) -> Tried:
         """Record sessions; seasons they are the first to count in get their rows with them, or not at all."""
-        unknown = self.closings.unknown(self._played(submission, present.now) for submission in fresh)
+        known = self.closings
+        unknown = known.unknown(self._played(submission, present.now) for submission in fresh)
         if not unknown:
-            return await self._record(truth, fresh, self.closings, present)
+            return await self._record(truth, fresh, known, present)
         try:
             async with truth.transaction():
-                tried, closings = await self._open_and_record(truth, fresh, unknown, present)
+                closings = await self._open_seasons(truth, fresh, unknown, known)
+                tried = await self._record_whole(truth, fresh, closings, present)
         except _Undone as undone:
-            return undone.verdict, [], None
-        self.closings.learn(closings)
+            return Tried(undone.verdict, [])
+        known.learn(closings)  # nothing, should it be doubted by now
         return tried
 
-    async def _open_and_record(
-        self, truth: Truth, fresh: list[Submission], unknown: list[SeasonRow], present: Moment
-    ) -> tuple[Tried, Closings]:
-        closings = await self._open_seasons(truth, fresh, unknown)
-        if closings is None:
-            raise _Undone("moved")
+    async def _record_whole(
+        self, truth: Truth, fresh: list[Submission], closings: Closings, present: Moment
+    ) -> Tried:
         tried = await self._record(truth, fresh, closings, present)
-        if tried[0] != "recorded":
-            raise _Undone(tried[0])
-        return tried, closings
+        if tried.what != "recorded":
+            raise _Undone(tried.what)
+        return tried
 
     async def _record(
         self, truth: Truth, fresh: list[Submission], closings: Closings, present: Moment
@@ -346,7 +362,7 @@ class Committer:
         """Append sessions and fold them into their entries, in one statement; return what it said."""
         counting = [self._counted(submission, closings, present.now) for submission in fresh]
         if not counting:
-            return "recorded", counting, None
+            return Tried("recorded", counting)
         now = microseconds(present.now)
         folds = fold(counting, now)
         built = {board.generation_key for each in counting for board, _ in each.feeds}
@@ -369,7 +385,7 @@ class Committer:
             (row,) = verdict.entries
             raise _OutOfRange({(by_place(folds)[row.place], row.user_id)})
         if verdict.what != "recorded":
-            return verdict.what, counting, None
+            return Tried(verdict.what, counting)
         self.applied.difference_update(dropped)
         # Between our sending and our getting its answer the database's clock was there.
         self._ahead = min(max(self._ahead, verdict.moment - _clock()), verdict.moment - sent)
@@ -377,24 +393,17 @@ class Committer:
         if built:  # nobody reads them yet: they have no index
             failed |= {r.generation_key for r, rows in found.items() if is_beyond(rows)}
             found = {r: rows for r, rows in found.items() if r.generation_key not in built}
-            if failed:
-                # A definition that cannot be must not keep anyone from recording: it is what fails.
-                await truth.fail_builds(sorted(failed), OUT_OF_RANGE, BEYOND)
-        return verdict.what, counting, Batch(verdict.outbox_id, found)
+        return Tried(verdict.what, counting, Batch(verdict.outbox_id, found), frozenset(failed))
 
     async def _open_seasons(
-        self, truth: Truth, submissions: list[Submission], unknown: list[SeasonRow]
-    ) -> Closings | None:
-        """See to it that seasons that still take results have rows; return what is known of seasons then.
-
-        None: the rules are not what they were.
-        """
+        self, truth: Truth, submissions: list[Submission], unknown: list[SeasonRow], known: Closings
+    ) -> Closings:
+        """See to it that seasons that still take results have rows; return what is known of seasons then."""
         in_force = await truth.enter_gate(sorted({s.game.game_id for s in submissions}))
         if any(row["rules_version"] != self._games[row["game_id"]].rules_version for row in in_force):
-            return None
+            raise _Undone("moved")
         opened = max(row["now"] for row in in_force)
-        found = await truth.open_seasons(unknown, self.closings.grace, opened)
-        return self.closings.extended(unknown, found)
+        return known.extended(unknown, await truth.open_seasons(unknown, known.grace, opened))
 
     def _played(self, submission: Submission, now: datetime) -> Played:
         """Return the leaderboards in force and on their way, the mode and the time of a session."""
