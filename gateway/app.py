@@ -57,6 +57,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
             connections=settings.max_upstream_connections,
             waiting=settings.max_upstream_waiting,
             streams=settings.max_upstream_streams,
+            shared=settings.max_upstream_shared,
             patience=settings.restart_patience_ms / 1000,
         )
         for name, url in (("score", settings.score_url), ("rank", settings.rank_url))

@@ -10,7 +10,12 @@ from shared.errors import LeaderboardError
 
 if TYPE_CHECKING:
     from gateway.door import Door
+    from gateway.mux import Mux
     from gateway.service import Gateway
+
+
+MAX_BODY = 64 * 1024
+"""Bytes of a body that may go together with other requests."""
 
 
 class Exchange:
@@ -19,13 +24,15 @@ class Exchange:
     Everything happens in callbacks of the two connections; no task is made.
     """
 
-    __slots__ = ("_door", "_gateway", "_request", "_retried", "_status", "_wire", "is_waiting")
+    __slots__ = ("_door", "_gateway", "_number", "_request", "_retried", "_status", "_wire", "is_waiting")
 
     def __init__(self, gateway: Gateway, door: Door, request: Request) -> None:
         self._gateway = gateway
         self._door = door
         self._request = request
-        self._wire: Wire | None = None
+        self._wire: Wire | Mux | None = None
+        self._number = 0
+        """The request's, where its connection carries many."""
         self._retried = False
         self._status = 0
         self.is_waiting = False
@@ -36,14 +43,23 @@ class Exchange:
         return self._request.route.is_stream
 
     def start(self) -> None:
-        """Send the request on the best idle connection, or wait for one."""
+        """Send the request: together with others where that can be, or alone."""
         request = self._request
         if self._gateway.traces is not None:
             self._gateway.traces.enter(request)
-        wire = None if request.route.is_stream else request.upstream.take()
+        if request.route.is_hot and request.size <= MAX_BODY and b"%" not in request.target:
+            mux = request.upstream.shared()
+            if mux is not None:
+                self._wire = mux
+                self._number = mux.send(self, self._gateway.render(request))
+                return
+        self._go_alone()
+
+    def _go_alone(self) -> None:
+        """Send the request on a connection of its own: the best idle one, or the next."""
+        wire = None if self._request.route.is_stream else self._request.upstream.take()
         if wire is not None:
-            self._wire = wire
-            wire.send(self, self._gateway.render(request))
+            self.assigned(wire)
         else:
             self._wait()
 
@@ -71,6 +87,11 @@ class Exchange:
         self._wire = None
         self._door.write_soon(self._gateway.answers.whole(self._request, status, headers, body))
         self._door.finish(self._request, status)
+
+    def turned_away(self) -> None:
+        """Ask on a connection of its own: the service did nothing."""
+        self._wire = None
+        self._go_alone()
 
     def begun(self, status: int, headers: Headers, length: int | None) -> None:
         """Send the head of an answer that comes in pieces."""
@@ -118,12 +139,12 @@ class Exchange:
 
     def pause(self) -> None:
         """Stop reading from the service: the client does not keep up."""
-        if self._wire is not None:
+        if isinstance(self._wire, Wire):  # what carries many brings whole answers only
             self._wire.transport.pause_reading()
 
     def resume(self) -> None:
         """Read on."""
-        if self._wire is not None:
+        if isinstance(self._wire, Wire):
             self._wire.transport.resume_reading()
 
     def expire(self) -> None:
@@ -139,7 +160,7 @@ class Exchange:
         self.is_waiting = False
         wire, self._wire = self._wire, None
         if wire is not None:
-            wire.abandon()
+            wire.abandon(self._number)
 
     def _refuse(self, error: LeaderboardError) -> None:
         self.is_waiting = False

@@ -9,10 +9,25 @@ from shared.keys import Scope
 Service = Literal["score", "rank", "gateway"]
 
 
+GAME = "/v1/games/{game}"
+BOARD = GAME + "/leaderboards/{leaderboard}"
+USER = GAME + "/users/{user_id}"
+
+HOT = frozenset(
+    {
+        ("POST", f"{GAME}/sessions"),
+        ("GET", f"{BOARD}/top"),
+        ("GET", f"{BOARD}/users/{{user_id}}"),
+        ("GET", f"{BOARD}/users/{{user_id}}/around"),
+    }
+)
+
+
 class Route(NamedTuple):
     """One call of the API.
 
     `game_at` and `user_at` are where those ids stand in the path split at slashes (0: nowhere).
+    `is_hot`: its service answers it without a connection of its own (see shared.frames).
     """
 
     method: str
@@ -24,6 +39,7 @@ class Route(NamedTuple):
     is_stream: bool
     game_at: int
     user_at: int
+    is_hot: bool
 
 
 def _route(method: str, pattern: str, scope: Scope, service: Service, summary: str) -> Route:
@@ -40,18 +56,15 @@ def _route(method: str, pattern: str, scope: Scope, service: Service, summary: s
         is_stream=pattern.endswith("/stream"),
         game_at=parts.index("{game}") if "{game}" in parts else 0,
         user_at=parts.index("{user_id}") if "{user_id}" in parts else 0,
+        is_hot=(method, pattern) in HOT,
     )
 
 
-NOWHERE = Route("", "", "read", "gateway", "", False, False, 0, 0)
+NOWHERE = Route("", "", "read", "gateway", "", False, False, 0, 0, False)
 """The route of a request that has none: answered by the gateway itself."""
 
-HOME = Route("GET", "/", "read", "rank", "", True, False, 0, 0)
+HOME = Route("GET", "/", "read", "rank", "", True, False, 0, 0, False)
 """The page at `/`: written by the gateway around an answer of rank_service."""
-
-GAME = "/v1/games/{game}"
-BOARD = GAME + "/leaderboards/{leaderboard}"
-USER = GAME + "/users/{user_id}"
 
 ROUTES: tuple[Route, ...] = (
     _route("POST", f"{GAME}/sessions", "submit", "score", "Record one session"),

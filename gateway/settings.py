@@ -115,6 +115,15 @@ class Settings(Struct, frozen=True):
     max_upstream_connections: Annotated[
         int, Meta(ge=1, le=10_000, description="most connections to one address of a service, streams apart")
     ] = 128
+    max_upstream_shared: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=4096,
+            description="most hot requests at once on the one connection to an address that carries many;"
+            " those beyond get connections of their own; 0: all do",
+        ),
+    ] = 1024
     max_upstream_waiting: Annotated[
         int, Meta(ge=0, le=100_000, description="most requests waiting for a connection; past it 503")
     ] = 2000

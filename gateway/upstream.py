@@ -13,11 +13,12 @@ import contextlib
 import logging
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from gateway.mux import Mux
 from gateway.outbox import Outbox
 from gateway.wire import Wire
 from shared.errors import LeaderboardError
@@ -39,6 +40,11 @@ IDLE_SECONDS = 30.0
 """An idle connection is closed well before the service would close it (75 s): a race less."""
 
 PROBE = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+
+SHARE_SECONDS = 5.0
+"""Between two attempts to get a connection that carries many requests from an address that has none."""
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 MAX_TIMEOUTS = 5
 """Deadlines missed in a row by which an address counts as hung."""
@@ -76,6 +82,9 @@ class Peer:
         "in_flight",
         "leaving",
         "rests_until",
+        "mux",
+        "mux_after",
+        "outbox",
         "retired",
         "streams",
         "timeouts",
@@ -85,12 +94,17 @@ class Peer:
     def __init__(self, upstream: Upstream, address: Address) -> None:
         self._upstream = upstream
         self.address = address
+        self.outbox = upstream.outbox
         self.idle: list[Wire] = []
         self.wires: set[Wire] = set()
         self.in_flight = 0
         self.streams = 0
         self.connecting = 0
         self.timeouts = self.answers = 0
+        self.mux: Mux | None = None
+        """The connection that carries many requests, while there is one."""
+        self.mux_after = 0.0
+        """When it may be asked for: not at once again where there is none to be had."""
         self.ejected = False
         self.rests_until = 0.0
         """No probe begun before brings it back once it is ejected."""
@@ -107,37 +121,60 @@ class Peer:
         """Connections that count against the bound: streams have a bound of their own."""
         return len(self.wires) + self.connecting - self.streams
 
-    @property
-    def outbox(self) -> Outbox:
-        """Where requests to this address are put."""
-        return self._upstream.outbox
-
     async def connect(self) -> Wire:
         """Open a connection; `connecting` was counted up by the caller.
 
         Raises:
             OSError, TimeoutError: the address does not answer.
         """
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                if isinstance(self.address, str):
-                    wire = await self._connect_here(self.address)
-                else:
-                    _, wire = await loop.create_connection(lambda: Wire(self), *self.address)
+            wire = await self._connect(lambda: Wire(self))
         finally:
             self.connecting -= 1
         self.wires.add(wire)
         return wire
 
-    async def _connect_here(self, path: str) -> Wire:
-        """Open a connection to a Unix socket; a full backlog is waited for, which TCP does by itself."""
+    async def _connect(self, protocol: Callable[[], P]) -> P:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                return (await loop.create_unix_connection(lambda: Wire(self), path))[1]
-            except BlockingIOError:
-                await asyncio.sleep(FULL_SECONDS)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            if not isinstance(self.address, str):
+                return (await loop.create_connection(protocol, *self.address))[1]
+            while True:
+                try:
+                    return (await loop.create_unix_connection(protocol, self.address))[1]
+                except BlockingIOError:  # a full backlog is waited for, which TCP does by itself
+                    await asyncio.sleep(FULL_SECONDS)
+
+    async def share(self) -> None:
+        """Ask for a connection that carries many requests; the service may not have it."""
+        self.mux_after = monotonic() + SHARE_SECONDS
+        with contextlib.suppress(OSError, TimeoutError):  # requests, and probes, tell how an address is
+            await self._connect(lambda: Mux(self))
+
+    def opened(self, mux: Mux) -> None:
+        """Use a connection that carries many requests."""
+        if self.mux is None and self.is_usable:
+            self.mux = mux
+        else:
+            mux.retire()
+
+    def parted(self, mux: Mux) -> None:
+        """Forget it: it has ended."""
+        if self.mux is mux:
+            self.mux = None
+            self.mux_after = 0.0  # it was to be had: it may be again at once
+
+    def unshare(self) -> None:
+        """Use it no more; it ends with the last of its requests."""
+        if self.mux is not None:
+            self.mux.retire()
+            self.mux = None
+
+    def answered(self) -> None:
+        """Count an answer of a connection that carries many."""
+        self.timeouts = 0
+        self.answers += 1
+        self.in_flight -= 1
 
     def take(self) -> Wire | None:
         """Return an idle connection, the one used last: it is the least likely to be stale."""
@@ -182,11 +219,13 @@ class Peer:
     def retire(self) -> None:
         """Use this address no more: its name no longer resolves to it."""
         self.retired = True
+        self.unshare()
         self._close_idle()
 
     def leave(self) -> None:
         """Send nothing more: the process there is about to stop, and waits for us to close."""
         self.leaving = True
+        self.unshare()
         self._close_idle()
 
     def _close_idle(self) -> None:
@@ -203,6 +242,7 @@ class Upstream:
         connections: most connections to one address.
         waiting: most requests waiting for a connection.
         streams: most streams to the whole service.
+        shared: most requests at once on one connection to each address, beside the others; 0: none.
         patience: seconds that requests wait for a successor when every address is leaving.
         lookup: finds the addresses; by default the system's resolver does.
     """
@@ -215,6 +255,7 @@ class Upstream:
         connections: int,
         waiting: int,
         streams: int,
+        shared: int = 0,
         patience: float = 0.0,
         lookup: Lookup | None = None,
     ) -> None:
@@ -230,6 +271,7 @@ class Upstream:
         self._max_connections = connections
         self._max_waiting = waiting
         self._max_streams = streams
+        self._max_shared = shared
         self._patience = patience
         self._expected_until = 0.0
         """Until when successors of processes that left are waited for."""
@@ -244,6 +286,14 @@ class Upstream:
         self._turn += 1  # each search starts with another address: among equals, everyone gets a turn
         peer = self._least(avoid)
         return peer.take() if peer is not None else None
+
+    def shared(self) -> Mux | None:
+        """Return the connection to the least busy address that carries many requests, if there is one."""
+        self._turn += 1
+        peer = self._least()
+        if peer is None or (mux := peer.mux) is None or mux.in_flight >= self._max_shared or mux.is_spent:
+            return None
+        return mux
 
     def wait(self, waiter: Waiting) -> None:
         """Queue a request; `waiter` is called back, perhaps at once.
@@ -290,9 +340,7 @@ class Upstream:
                 self.offer(wire)
                 continue
             peer.connecting += 1  # before the task runs: whoever comes next must not count it as missing
-            task = asyncio.get_running_loop().create_task(self._connect(peer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._do(self._connect(peer))
 
     def _least(self, avoid: Peer | None = None, room: int = 0) -> Peer | None:
         best, number = None, len(self.peers)
@@ -339,6 +387,7 @@ class Upstream:
         if not peer.ejected:
             peer.ejected = True
             peer.rests_until = monotonic() + rest
+            peer.unshare()
             log.warning("ejected", extra={"upstream": self.name, "address": peer.address, "reason": reason})
         self._carry_on()
 
@@ -372,7 +421,22 @@ class Upstream:
             with contextlib.suppress(OSError, TimeoutError):
                 async with asyncio.timeout(PROBE_SECONDS):
                     await self.resolve()
+        self._share()
         self._carry_on()
+
+    def _share(self) -> None:
+        """Open connections that carry many requests where there is none."""
+        now = monotonic()
+        for peer in self.peers if self._max_shared else []:
+            if peer.mux is not None and peer.mux.is_spent:
+                peer.unshare()
+            if peer.mux is None and peer.is_usable and peer.mux_after <= now:
+                self._do(peer.share())
+
+    def _do(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _is_back(self, peer: Peer) -> None:
         if peer.ejected or peer.leaving:
@@ -431,6 +495,8 @@ class Upstream:
         for peer in self.peers:
             for wire in [*peer.wires]:
                 wire.transport.abort()
+            if peer.mux is not None:
+                peer.mux.transport.abort()
 
 
 async def _addresses(place: Address) -> list[Address]:

@@ -114,7 +114,7 @@ class Wire(asyncio.Protocol):
         """Whether not one byte of the request in flight was given to the system, nor will be."""
         return self._skipped or (self._turn == self._outbox.turn and self.transport.is_closing())
 
-    def abandon(self) -> None:
+    def abandon(self, _: int = 0) -> None:
         """Give up the request in flight, and the connection with it."""
         self._asker = None
         self.transport.abort()

@@ -17,7 +17,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import Counter
 from starlette.types import Message, Receive
@@ -25,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from shared.asgi import BODILESS, UNEXPECTED, Call, Endpoint, Reply, Steps, Stream
 from shared.errors import LeaderboardError
+from shared.frames import ASK
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,13 @@ class Direct(NamedTuple):
 Find = Callable[[bytes], Direct | None]
 Finds = Mapping[bytes, Find]
 """By method: `GET` for requests without a body, `POST` for those with one."""
+
+
+class Settler(Protocol):
+    """The connection a request came on."""
+
+    def settle(self, turn: Turn, reply: Reply | None) -> None:
+        """Write what a short cut found; None: it found nothing, the handler does."""
 
 
 _NOTHING: deque[Any] = deque()
@@ -99,13 +107,13 @@ class Turn:
         # On a short cut:
         self.endpoint: Endpoint = None  # type: ignore[assignment]
         self.call: Call = None  # type: ignore[assignment]
-        self.protocol: DirectProtocol = None  # type: ignore[assignment]
+        self.protocol: Settler = None  # type: ignore[assignment]
         self._steps: Steps = None  # type: ignore[assignment]
         self._ended: asyncio.Future[None] | None = None
 
     # --- on a short cut, where it is what coalescers tell their results
 
-    def hurry(self, protocol: DirectProtocol, endpoint: Endpoint, call: Call) -> None:
+    def hurry(self, protocol: Settler, endpoint: Endpoint, call: Call) -> None:
         """Take the short cut of an endpoint."""
         assert endpoint.short_cut is not None
         self.protocol = protocol
@@ -208,24 +216,32 @@ class DirectProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a request that is recognised; have any other bytes parsed."""
-        if self._between and self._is_idle and not self._is_leaving and (seen := PLAIN(data)) is not None:
-            method, target, lines, length = seen.groups()
-            body = data[seen.end() :]
-            find = self._finds.get(method)
-            # One whole request: a body is what makes a POST, and what a GET of ours does not have.
-            is_whole = len(body) == int(length or 0) and (method == b"POST") == bool(body)
-            if is_whole and find is not None and (found := find(target)) is not None:
+        if self._between and self._is_idle and not self._is_leaving:
+            if data == ASK and self._is_new and self.become_framed():
+                return
+            if (known := recognised(data, self._finds)) is not None:
+                found, lines, body = known
                 turn = Turn()
                 self.cycle = turn  # type: ignore[assignment]
                 self._begin(turn, found, PlainCall(found, self.app_state, lines, body))
                 return
         super().data_received(data)
 
+    def become_framed(self) -> bool:
+        """Let many requests come at once on this connection (see shared.frames), if that is served here."""
+        return False
+
     @property
     def _is_idle(self) -> bool:
         """Whether a request that comes now is the only one."""
         before: Any = self.cycle
         return before is None or before.response_complete
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing has been asked yet."""
+        before: Any = self.cycle
+        return before is None
 
     @property
     def _is_leaving(self) -> bool:
@@ -371,6 +387,21 @@ class DirectProtocol(HttpToolsProtocol):
         if not turn.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+
+def recognised(data: bytes, finds: Finds) -> tuple[Direct, bytes, bytes] | None:
+    """Return where a request leads, its header lines and its body; None: it is not one of the usual kind."""
+    seen = PLAIN(data)
+    if seen is None:
+        return None
+    method, target, lines, length = seen.groups()
+    body = data[seen.end() :]
+    find = finds.get(method)
+    # One whole request: a body is what makes a POST, and what a GET of ours does not have.
+    if find is None or len(body) != int(length or 0) or (method == b"POST") != bool(body):
+        return None
+    found = find(target)
+    return None if found is None else (found, lines, body)
 
 
 class PlainCall(Call):

@@ -20,6 +20,8 @@ from uvicorn.server import ServerState
 
 from shared.asgi import Call, Endpoint, Reply
 from shared.direct import Direct, DirectProtocol, Turn
+from shared.framed import Framed
+from shared.frames import ACCEPTED
 from shared.sockets import Listener
 from shared.supervise import repeated
 from shared.tracing import start
@@ -89,8 +91,20 @@ class Protocol(DirectProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take over a connection."""
+        self._raw = transport
         self._gathering = GatheringTransport(transport, self.loop)
         super().connection_made(self._gathering)  # type: ignore[arg-type]
+
+    def become_framed(self) -> bool:
+        """Hand the connection over to what answers many requests at once."""
+        if not self._finds:
+            return False
+        self.connections.discard(self)
+        framed = Framed(self._finds, self.app_state, self.server_state)
+        self._raw.write(ACCEPTED)
+        self._raw.set_protocol(framed)
+        framed.connection_made(self._raw)
+        return True
 
     def write_whole(self, answer: bytes) -> None:
         """Write an answer that has no second part to wait for."""

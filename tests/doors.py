@@ -17,10 +17,13 @@ from typing import NamedTuple
 import pytest
 
 from deploy.embedded import free_ports
+from shared.frames import ASK
 from shared.keys import SigningKey, write_jwks
 
 TOP = "/v1/games/demo/leaderboards/global/top"
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 """Given a request as it arrived, head and body, writes whatever the test is about."""
@@ -78,6 +81,10 @@ class Service:
                 if b" /healthz " in request[:20]:
                     self.connections -= 1
                     writer.write(self.health)
+                    return
+                if request == ASK:  # nothing but HTTP here
+                    self.connections -= 1
+                    writer.write(NOT_FOUND)
                     return
                 self.seen.append(request)
                 await self._answer_unless_gone(request, reader, writer)
