@@ -16,7 +16,7 @@ from gateway.wire import Headers, is_usual
 from shared.frames import ACCEPTED, ASK, HEAD, MAX_ANSWER, MAX_NUMBER, Splitter
 
 if TYPE_CHECKING:
-    from gateway.upstream import Peer
+    from gateway.peer import Peer
 
 
 class MuxAsker(Protocol):

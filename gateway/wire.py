@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import httptools
 
 if TYPE_CHECKING:
-    from gateway.upstream import Peer
+    from gateway.peer import Peer
 
 MAX_HEAD_BYTES = 32 * 1024
 """Header names and values of one answer."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.upstream import MAX_TIMEOUTS, Address, Upstream
+from gateway.peer import Address
+from gateway.upstream import MAX_TIMEOUTS, Upstream
 from gateway.wire import Headers, Wire
 from tests.doors import OK, Service
 from tests.support import wait_until

@@ -14,9 +14,10 @@ from uvicorn.server import ServerState
 
 from gateway.door import Door
 from gateway.keys import Keyring
+from gateway.peer import Address
 from gateway.service import Gateway
 from gateway.settings import Settings
-from gateway.upstream import Address, Upstream
+from gateway.upstream import Upstream
 from shared.keys import SigningKey, write_jwks
 from shared.postgres import Pool
 from tests.processes import process

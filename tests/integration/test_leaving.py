@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.upstream import Address, Peer, Upstream
+from gateway.peer import Address, Peer
+from gateway.upstream import Upstream
 from gateway.wire import Wire
 from shared.postgres import Pool
 from tests.doors import OK, Service

@@ -15,7 +15,8 @@ import pytest
 from uvicorn.server import ServerState
 
 from gateway.mux import Mux
-from gateway.upstream import Peer, Upstream
+from gateway.peer import Peer
+from gateway.upstream import Upstream
 from gateway.wire import Headers
 from shared.asgi import Call, Endpoint, Reply
 from shared.direct import Direct
