@@ -28,6 +28,8 @@ COUNTS = 3
 
 CHECKED = Counter("leaderboard_audit_checked_total", "Entries of the index compared with Postgres.")
 DRIFT = Counter("leaderboard_audit_drift_total", "Differences found, by what was done.", ["repair"])
+for _repair in ("applied", "reloaded"):
+    DRIFT.labels(_repair)  # from zero: what begins with its first count shows no increase
 
 
 class Walk(NamedTuple):

@@ -56,6 +56,7 @@ ATTEMPTS = Counter(
     "Attempts to announce a sealed season, by what came of them.",
     ["outcome"],
 )
+ATTEMPTS.labels("given_up")  # from zero: what begins with its first count shows no increase
 WAITING = Gauge("leaderboard_webhooks_waiting", "Announcements of sealed seasons not delivered yet.")
 OLDEST = Gauge("leaderboard_webhook_oldest_seconds", "Age of the oldest of them.")
 

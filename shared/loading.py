@@ -32,6 +32,8 @@ CHUNK = 2_000
 """Entries a script writes at once: about 5 ms of the server's time."""
 
 LOADS = Counter("leaderboard_index_loads_total", "Loads of a ranking index by outcome.", ["outcome"])
+for _failure in ("error", "lost", "unavailable"):
+    LOADS.labels(_failure)  # from zero: what begins with its first count shows no increase
 SECONDS = Histogram(
     "leaderboard_index_load_seconds",
     "Time a whole load of a ranking index took.",

@@ -39,6 +39,7 @@ async def repeated(name: str, job: Callable[[], Awaitable[object]], *, every: fl
 async def _repeat(name: str, job: Callable[[], Awaitable[object]], every: float) -> None:
     longest = max(MAX_PAUSE, min(every, MAX_RARE_PAUSE))
     shortest = pause = min(every, 1.0)
+    FAILURES.labels(name)  # from zero: what begins with its first count shows no increase
     while True:
         try:
             await job()
