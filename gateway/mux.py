@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import httptools
 
 from gateway.wire import Headers, is_usual
-from shared.frames import ACCEPTED, ASK, HEAD, MAX_ANSWER, MAX_NUMBER, Splitter
+from shared.frames import ACCEPTED, ASK, HEAD, MAX_ANSWER, MAX_NUMBER, TOGETHER, Splitter
 
 if TYPE_CHECKING:
     from gateway.peer import Peer
@@ -85,7 +85,7 @@ class Mux(asyncio.Protocol):
         return self._last >= MAX_NUMBER
 
     def send(self, asker: MuxAsker, data: bytes) -> int:
-        """Send a request at the end of this turn; return its number."""
+        """Send a request, at the end of this turn at the latest; return its number."""
         self._last = number = self._last + 1
         self._askers[number] = asker
         self._live += 1
@@ -115,10 +115,12 @@ class Mux(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._requests.append(HEAD.pack(len(payload), number))
         self._requests.append(payload)
+        if len(self._requests) > 2 * (len(self._askers) >> TOGETHER):
+            self._flush()
 
     def _flush(self) -> None:
         requests, self._requests = self._requests, []
-        if not self.transport.is_closing():
+        if requests and not self.transport.is_closing():
             self._flushed = self._last
             self.transport.write(b"".join(requests))
 

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from shared.asgi import Call, Endpoint, Reply
 from shared.direct import Finds, PlainCall, Turn, recognised, render
-from shared.frames import MAX_REQUEST, Splitter, frame
+from shared.frames import MAX_REQUEST, TOGETHER, Splitter, frame
 
 log = logging.getLogger(__name__)
 
@@ -139,14 +139,16 @@ class Framed(asyncio.Protocol):
             self._send(number, b"")
 
     def _send(self, number: int, payload: bytes) -> None:
-        """Send an answer, at the end of this turn of the loop, with others."""
+        """Send an answer, with others: at the end of this turn of the loop at the latest."""
         if not self._answers:
             self._loop.call_soon(self._flush)
         self._answers.append(frame(number, payload))
+        if len(self._answers) > len(self._turns) >> TOGETHER:
+            self._flush()
 
     def _flush(self) -> None:
         answers, self._answers = self._answers, []
-        if not self._transport.is_closing():
+        if answers and not self._transport.is_closing():
             self._transport.write(b"".join(answers))
             self._close_if_done()
 
