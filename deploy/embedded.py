@@ -26,8 +26,8 @@ MAJOR = "18"
 """The Postgres version whose data we make and can open."""
 
 DURABLE = {
-    "shared_buffers": "256MB",
-    "max_wal_size": "2GB",
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",
 }
 """Settings beyond Postgres's defaults (which are durable) for data one means to keep."""
 
