@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Sequence
+from contextvars import Context
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +19,8 @@ from score_service.batch import Batch, Changed, Outcome, Submission
 from score_service.committer import Committer
 from score_service.index import Applier, Places
 from shared import tracing
-from shared.errors import StoreUnavailable
+from shared.coalesce import LATER, Coalescer
+from shared.errors import LeaderboardError, StoreUnavailable
 from shared.index import Placed
 
 if TYPE_CHECKING:
@@ -58,51 +59,32 @@ class Applying:
     def __init__(self, committer: Committer, applier: Applier) -> None:
         self._committer = committer
         self._applier = applier
-        self._waiting: deque[Waiting] = deque()
-        self._is_busy = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._batches: Coalescer[Waiting, None] = Coalescer(
+            self._settle, batch=MAX_APPLIED, queue=MAX_WAITING, weigh=_size
+        )
+        self._late_ones: set[asyncio.Task[None]] = set()
 
     def hand_over(self, committed: list[Committed]) -> None:
         """Have the batch of these sessions applied: at once, or with others behind those before it."""
         batch = committed[0][1].batch
         assert batch is not None
-        if len(self._waiting) >= MAX_WAITING:
+        waiting = Waiting(batch, committed, perf_counter(), tracing.CURRENT.get())
+        try:
+            # Outside of the commit's trace: applying has no span of its own, it sets whose it goes on with.
+            Context().run(self._batches.get, waiting)
+        except LeaderboardError:
             UNAPPLIED.inc()
             _answer(committed, {})
-            return
-        self._waiting.append(Waiting(batch, committed, perf_counter(), tracing.CURRENT.get()))
-        if not self._is_busy:
-            self._is_busy = True
-            self._keep(self._work())
 
     async def close(self) -> None:
         """Apply what was handed over."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._batches.close()
+        while self._late_ones:
+            await asyncio.wait(self._late_ones)
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name="apply batches")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                taken = self._take()
-                tracing.CURRENT.set(taken[0].span)
-                await self._settle(taken)
-        finally:
-            self._is_busy = False
-
-    def _take(self) -> list[Waiting]:
-        taken = [self._waiting.popleft()]
-        size = taken[0].batch.size
-        while self._waiting and (size := size + self._waiting[0].batch.size) <= MAX_APPLIED:
-            taken.append(self._waiting.popleft())
-        return taken
-
-    async def _settle(self, taken: list[Waiting]) -> None:
+    async def _settle(self, taken: Sequence[Waiting]) -> list[Any]:
         """Apply batches, then give their sessions their outcomes; without ranks where that failed."""
+        tracing.CURRENT.set(taken[0].span)
         found: list[Places] | None = None
         try:
             found = await self._applier.apply([each.batch.entries for each in taken])
@@ -117,9 +99,12 @@ class Applying:
             if found is not None:
                 self._committer.applied.add(each.batch.outbox_id)
                 if len(placed) < len(each.batch.entries):
-                    self._keep(self._settle_late(each, placed))
+                    task = asyncio.create_task(self._settle_late(each, placed), name="settle a late batch")
+                    self._late_ones.add(task)
+                    task.add_done_callback(self._late_ones.discard)
                     continue
             _answer(each.committed, placed)
+        return [LATER] * len(taken)
 
     async def _settle_late(self, each: Waiting, placed: Places) -> None:
         """Answer the sessions of a batch some of whose rankings had no index; others do not wait for that."""
@@ -142,6 +127,10 @@ class Applying:
             if keys[ranking, user_id]:
                 placed.setdefault(ranking, {})[user_id] = Placed(None, place.rank, place.ties, place.score)
         return placed
+
+
+def _size(waiting: Waiting) -> int:
+    return waiting.batch.size
 
 
 def _answer(committed: list[Committed], placed: Places) -> None:

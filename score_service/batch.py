@@ -17,6 +17,7 @@ from score_service.rules import Contribution
 from score_service.seasons import Counted
 from score_service.store import EntryRow, Verdict, columns, sparse
 from shared.boards import Game
+from shared.coalesce import tell
 from shared.messages import SessionIn
 from shared.names import MAX_SCORE
 from shared.ranking import Board, Ranking
@@ -60,13 +61,8 @@ class Submission:
 
     def give(self, outcome: Any) -> None:
         """Tell whoever waits, if anyone still does, what became of it: an exception is raised there."""
-        future = self.future
-        if future is None or future.done():
-            return
-        if isinstance(outcome, BaseException):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+        if self.future is not None:
+            tell(self.future, outcome)
 
 
 @dataclass(slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -24,8 +23,6 @@ from shared.errors import StoreUnavailable
 from shared.messages import EntryChange, ResultOut, SessionIn, SessionOut
 from shared.names import microseconds, period_of, season_id, uuid7
 from shared.ranking import Board, Place
-
-log = logging.getLogger(__name__)
 
 SESSIONS = Counter("leaderboard_sessions_total", "Sessions answered, by outcome.", ["outcome"])
 _RECORDED, _REPLAYED = SESSIONS.labels("recorded"), SESSIONS.labels("replayed")

@@ -157,9 +157,15 @@ class Coalescer(Generic[I, R]):
         except Exception as error:  # noqa: BLE001  every waiter learns of it
             results = [error] * len(pairs)
         for (_, waiter), result in zip(pairs, results, strict=True):
-            if result is LATER or waiter.done():
-                continue
-            if isinstance(result, BaseException):
-                waiter.set_exception(result)
-            else:
-                waiter.set_result(result)
+            if result is not LATER:
+                tell(waiter, result)
+
+
+def tell(waiter: Waiter, result: Any) -> None:
+    """Tell a waiter, if it still waits, its result: an exception is raised where it waits."""
+    if waiter.done():
+        return
+    if isinstance(result, BaseException):
+        waiter.set_exception(result)
+    else:
+        waiter.set_result(result)
