@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 from gateway.request import Request
 from gateway.wire import Headers, Wire
 from shared.errors import LeaderboardError
+from shared.frames import MAX_BODY
 
 if TYPE_CHECKING:
     from gateway.door import Door
     from gateway.mux import Mux
     from gateway.service import Gateway
-
-
-MAX_BODY = 64 * 1024
-"""Bytes of a body that may go together with other requests."""
 
 
 class Exchange:

@@ -1,8 +1,8 @@
 """One connection to a service for many requests at once (see shared.frames): a cheaper hop.
 
-Requests of one turn of the event loop leave together, and answers arrive together: one system call and
-one wake-up for many. The service takes only what it recognises; what it turns away goes on a connection
-of its own (see wire), and so does everything while this one cannot be had.
+Many requests leave in few writes and their answers come in few: a system call and a wake-up for several.
+The service takes only what it recognises; what it turns away goes on a connection of its own (see wire),
+and so does everything while this one cannot be had.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
-from gateway.wire import Headers, is_usual
+from gateway.wire import Headers, usual
 from shared.frames import ACCEPTED, ASK, HEAD, MAX_ANSWER, MAX_NUMBER, TOGETHER, Splitter
 
 if TYPE_CHECKING:
@@ -183,10 +183,9 @@ class Mux(asyncio.Protocol):
         if not payload:
             asker.turned_away()
             return True
-        seen = is_usual(payload)
-        if seen is not None and len(payload) - seen.end() == int(seen[6]):
-            headers = [(seen[2], seen[3])] if seen[4] is None else [(seen[2], seen[3]), (seen[4], seen[5])]
-            asker.answered(int(seen[1]), headers, payload[seen.end() :])
+        answer = usual(payload)
+        if answer is not None:
+            asker.answered(*answer)
             return True
         whole = Whole.of(payload)
         if whole is None:

@@ -30,6 +30,15 @@ It says where it ends, and that the connection stays.
 """
 
 
+def usual(data: bytes) -> tuple[int, Headers, bytes] | None:
+    """Return status, headers and body of a whole answer of the usual kind; None: it is none."""
+    seen = is_usual(data)
+    if seen is None or len(data) - seen.end() != int(seen[6]):
+        return None
+    headers = [(seen[2], seen[3])] if seen[4] is None else [(seen[2], seen[3]), (seen[4], seen[5])]
+    return int(seen[1]), headers, data[seen.end() :]
+
+
 class Asker(Protocol):
     """Who sent a request and is told what becomes of it."""
 
@@ -137,8 +146,8 @@ class Wire(asyncio.Protocol):
             return
         if self._turn == self._outbox.turn:
             self._odd = True  # an answer to a request that was not sent yet
-        elif not self._heard and (seen := is_usual(data)) and len(data) - seen.end() == int(seen[6]):
-            self._take(self._asker, seen, data)
+        elif not self._heard and (answer := usual(data)) is not None:
+            self._take(self._asker, answer)
             return
         self._heard = True
         try:
@@ -167,11 +176,10 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Nothing, as above."""
 
-    def _take(self, asker: Asker, seen: re.Match[bytes], data: bytes) -> None:
+    def _take(self, asker: Asker, answer: tuple[int, Headers, bytes]) -> None:
         """Hand on an answer that was recognised; the parser has not seen it."""
         self._asker = None
-        headers = [(seen[2], seen[3])] if seen[4] is None else [(seen[2], seen[3]), (seen[4], seen[5])]
-        asker.answered(int(seen[1]), headers, data[seen.end() :])
+        asker.answered(*answer)
         self.peer.free(self)
 
     def _finish(self, asker: Asker) -> None:

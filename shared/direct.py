@@ -25,15 +25,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from shared.asgi import BODILESS, UNEXPECTED, Call, Endpoint, Reply, Steps, Stream
 from shared.errors import LeaderboardError
-from shared.frames import ASK
+from shared.frames import ASK, MAX_BODY
 
 log = logging.getLogger(__name__)
 
 UNUSUAL = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade"})
 """A request with one of these headers is left to uvicorn."""
-
-MAX_BODY = 64 * 1024
-"""Bytes of a body that is gathered here; a longer one is left to uvicorn, which pauses its sender."""
 
 
 PLAIN = re.compile(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.server import ServerState
 
 from shared.asgi import Call, Endpoint, Reply
 from shared.direct import Finds, PlainCall, Turn, recognised, render
 from shared.frames import MAX_REQUEST, TOGETHER, Splitter, frame
+from shared.gathering import GatheringTransport
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +46,17 @@ class Framed(asyncio.Protocol):
         self._server = server
         self._connections: set[Any] = server.connections
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # set by connection_made
+        self._transport: GatheringTransport = None  # type: ignore[assignment]  # set by connection_made
         self._splitter = Splitter(MAX_REQUEST)
         self._turns: dict[int, FramedTurn] = {}
-        self._answers: list[bytes] = []
         self._is_ending = False
 
     # --- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over a connection."""
-        self._transport = transport  # type: ignore[assignment]  # uvloop's are asyncio's by duck, not by class
+        # uvloop's transports are asyncio's by duck, not by class.
+        self._transport = GatheringTransport(cast("asyncio.Transport", transport), self._loop)
         self._connections.add(self)
 
     def connection_lost(self, _: Exception | None) -> None:
@@ -130,6 +131,7 @@ class Framed(asyncio.Protocol):
         if self._turns.pop(turn.number, None) is not None:
             turn.response_complete = True
             self._send(turn.number, render(reply, close=False))
+            self._close_if_done()
 
     def _drop(self, number: int) -> None:
         """Stop what is not wanted any more."""
@@ -137,24 +139,19 @@ class Framed(asyncio.Protocol):
         if turn is not None:
             _end(turn)
             self._send(number, b"")
+            self._close_if_done()
 
     def _send(self, number: int, payload: bytes) -> None:
         """Send an answer, with others: at the end of this turn of the loop at the latest."""
-        if not self._answers:
-            self._loop.call_soon(self._flush)
-        self._answers.append(frame(number, payload))
-        if len(self._answers) > len(self._turns) >> TOGETHER:
-            self._flush()
-
-    def _flush(self) -> None:
-        answers, self._answers = self._answers, []
-        if answers and not self._transport.is_closing():
-            self._transport.write(b"".join(answers))
-            self._close_if_done()
+        if self._transport.is_closing():
+            return
+        self._transport.write(frame(number, payload))
+        if self._transport.waiting > len(self._turns) >> TOGETHER:
+            self._transport.flush()
 
     def _close_if_done(self) -> None:
-        if self._is_ending and not self._turns and not self._answers:
-            self._transport.close()
+        if self._is_ending and not self._turns:
+            self._transport.close()  # what waits to be written is, before
 
 
 def _end(turn: Turn) -> None:

@@ -28,8 +28,11 @@ TOGETHER = 4
 system calls and wake-ups, one for all has both processes wait for each other: with 32 in flight frames leave
 almost singly, with hundreds by the dozen (figures in ARCHITECTURE.md)."""
 
-MAX_REQUEST = 128 * 1024
-"""Bytes of a request: a head of 32 KiB and a body of 64."""
+MAX_BODY = 64 * 1024
+"""Bytes of a hot request's body; a longer one goes the way of every request, on which its sender waits."""
+
+MAX_REQUEST = 2 * MAX_BODY
+"""Bytes of a request, its head included."""
 
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer: about every result that a request of that size can hold, on every board of a game."""

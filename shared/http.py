@@ -12,7 +12,6 @@ import logging
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,6 +21,7 @@ from shared.asgi import Call, Endpoint, Reply
 from shared.direct import Direct, DirectProtocol, Turn
 from shared.framed import Framed
 from shared.frames import ACCEPTED
+from shared.gathering import GatheringTransport
 from shared.sockets import Listener
 from shared.supervise import repeated
 from shared.tracing import start
@@ -45,45 +45,6 @@ async def _leaving(_: Call) -> Reply:
 
 
 LEAVING = Direct(Endpoint(_leaving), {}, b"")
-
-
-class GatheringTransport:
-    """A transport whose writes of one turn of the loop leave together."""
-
-    __slots__ = ("_loop", "_parts", "_transport")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._parts: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        """Write at the end of this turn."""
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(data)
-
-    def write_now(self, data: bytes) -> None:
-        """Write, behind what is waiting to be written."""
-        self._flush()
-        self._transport.write(data)
-
-    def is_closing(self) -> bool:
-        """Say whether the connection is closed, or about to be."""
-        return self._transport.is_closing()
-
-    def close(self) -> None:
-        """Close once everything is written."""
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._parts:
-            parts, self._parts = self._parts, []
-            self._transport.write(b"".join(parts))
 
 
 class Protocol(DirectProtocol):

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from score_service.routes import direct
-from shared.direct import MAX_BODY, PLAIN
+from shared.direct import PLAIN
+from shared.frames import MAX_BODY
 from tests.processes import exchange, process
 
 SESSIONS = "/v1/games/demo/sessions"
