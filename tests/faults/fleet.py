@@ -121,7 +121,10 @@ async def running(*replicas: Replica) -> AsyncIterator[None]:
 
 
 class Balancer(httpx.AsyncBaseTransport):
-    """What stands before gateways: gives each that is ready its turn, and looks often who is."""
+    """What stands before gateways: gives each that is ready its turn, and looks often who is.
+
+    A request may say whose turn it is (`turn` of its extensions).
+    """
 
     def __init__(self, gateways: list[Replica]) -> None:
         self._ways = [(gateway, httpx.AsyncHTTPTransport()) for gateway in gateways]
@@ -136,7 +139,7 @@ class Balancer(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the gateway whose turn it is; where it is refused a connection, to another."""
         ways = [way for way in self._ways if way[0] in self._ready] or self._ways
-        turn = next(self._turn)
+        turn = request.extensions.get("turn", next(self._turn))
         for n in range(len(ways)):
             gateway, transport = ways[(turn + n) % len(ways)]
             request.url = request.url.copy_with(host="127.0.0.1", port=gateway.port)

@@ -7,7 +7,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -29,17 +29,17 @@ def fleet(tmp_path: Path, database_url: str, redis_url: str) -> Fleet:
     return Fleet(tmp_path, database_url, redis_url)
 
 
-async def follow(api: httpx.AsyncClient, path: str, over: asyncio.Event) -> int:
-    """Follow a board's stream; begin anew whenever it ends, which it may do, but only in order."""
-    begun = 0
-    while not over.is_set():
-        async with api.stream("GET", f"{path}/leaderboards/global/stream") as stream:
+async def follow(api: httpx.AsyncClient, url: str, begun: list[int]) -> None:
+    """Follow a stream until cancelled; begin anew whenever it ends, which it may do, but only in order.
+
+    It leads through the first gateway that is ready: one that is replaced, whoever else is.
+    """
+    while True:
+        async with api.stream("GET", url, extensions={"turn": 0}) as stream:
             assert stream.status_code == 200
-            begun += 1
+            begun.append(stream.status_code)
             async for _ in stream.aiter_bytes():
-                if over.is_set():
-                    return begun
-    return begun
+                pass
 
 
 @asynccontextmanager
@@ -59,18 +59,21 @@ async def undisturbed(
     """
     crowd = Crowd(api, rng)
     await crowd.prepare()
-    over = asyncio.Event()
-    follower = asyncio.create_task(follow(api, crowd.path, over)) if streams else None
+    begun: list[int] = []
+    url = f"{crowd.path}/leaderboards/global/stream"
+    follower = asyncio.create_task(follow(api, url, begun)) if streams else None
     try:
         async with crowd.playing():
             await more(crowd)
             yield crowd
             await more(crowd)
     finally:
-        over.set()
+        if follower is not None:
+            follower.cancel()
     if follower is not None:
-        async with asyncio.timeout(30):
-            assert await follower > 1, "no stream was ended and begun anew"
+        with suppress(asyncio.CancelledError):
+            await follower
+        assert len(begun) > 1, "no stream was ended and begun anew"
     assert not strict or set(crowd.statuses) <= FINE, crowd.statuses
     assert not crowd.wrong
     game = crowd.path.rpartition("/")[2]

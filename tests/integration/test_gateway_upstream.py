@@ -306,7 +306,7 @@ def test_a_dead_service_is_503_at_once_and_leaves_the_other_alone(tmp_path: Path
 def test_a_service_that_hangs_is_left_alone_until_it_answers_again(tmp_path: Path) -> None:
     with (
         Service() as rank,
-        running_gateway(tmp_path, RANK_URL=rank.url, REQUEST_DEADLINE_MS="300") as gateway,
+        running_gateway(tmp_path, RANK_URL=rank.url, REQUEST_DEADLINE_MS="100") as gateway,
     ):
         rank.answer, rank.health = never, b""
         statuses = [*iter(lambda: gateway.call("GET", TOP).status, 503)]

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from uvicorn.server import ServerState
 
+from gateway import peer
 from gateway.mux import Mux
 from gateway.peer import Peer
 from gateway.upstream import Upstream
@@ -316,7 +317,10 @@ async def test_what_is_too_much_at_once_gets_connections_of_its_own() -> None:
         assert service.shared() is None  # its answer may still come
 
 
-async def test_an_address_that_hangs_is_left_and_gets_a_new_connection(rank: Any) -> None:
+async def test_an_address_that_hangs_is_left_and_gets_a_new_connection(
+    rank: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer, "SHARE_SECONDS", 0.1)
     running, client = rank
     async with upstream(client.base_url.port) as service:
         mux = await service.mux()
@@ -329,7 +333,10 @@ async def test_an_address_that_hangs_is_left_and_gets_a_new_connection(rank: Any
         assert await service.mux() is not mux
 
 
-async def test_when_the_numbers_are_spent_there_is_a_new_connection(rank: Any) -> None:
+async def test_when_the_numbers_are_spent_there_is_a_new_connection(
+    rank: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer, "SHARE_SECONDS", 0.1)
     _, client = rank
     async with upstream(client.base_url.port) as service:
         mux = await service.mux()

@@ -295,7 +295,7 @@ async def test_subscribing_to_a_server_that_says_nothing_is_given_up_and_tried_a
             silent = worker.LOST.labels("silent")
             before = silent._value.get()
             cable.silent = True
-            await wait_until(lambda: silent._value.get() >= before + 3)
+            await wait_until(lambda: silent._value.get() >= before + 2)
             await score.post(("ada", 1))
             cable.hush()
             await cable.heal()

@@ -52,6 +52,7 @@ async def test_score_service_is_ready_while_it_reaches_postgres_and_until_it_is_
             await becomes(200, "ready")
             process.send_signal(signal.SIGTERM)
             await becomes(503, "leaving")
+            process.kill()  # how it goes on is test_leaving's
 
 
 async def test_rank_service_is_ready_without_redis(database_url: str, pool: Pool) -> None:
