@@ -84,9 +84,14 @@ class Replica:
         """Say whether it wants requests."""
         return await serves(self._health)
 
+    def ask_to_end(self) -> None:
+        """Ask it to stop, if it runs."""
+        if self._process is not None:
+            self._process.terminate()
+
     async def end(self) -> None:
         """Ask it to stop and wait until it has."""
-        self.process.terminate()
+        self.ask_to_end()
         await wait_until(lambda: self.process.poll() is not None, timeout=30)
 
     async def replace(self) -> None:
@@ -116,8 +121,12 @@ async def running(*replicas: Replica) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         for replica in replicas:
             stack.enter_context(replica.stopped_at_last())
-        await asyncio.gather(*(replica.start() for replica in replicas))
-        yield
+        try:
+            await asyncio.gather(*(replica.start() for replica in replicas))
+            yield
+        finally:
+            for replica in replicas:
+                replica.ask_to_end()  # all of them before the first is waited for
 
 
 class Balancer(httpx.AsyncBaseTransport):
@@ -139,7 +148,7 @@ class Balancer(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the gateway whose turn it is; where it is refused a connection, to another."""
         ways = [way for way in self._ways if way[0] in self._ready] or self._ways
-        turn = request.extensions.get("turn", next(self._turn))
+        turn: int = request.extensions.get("turn", next(self._turn))
         for n in range(len(ways)):
             gateway, transport = ways[(turn + n) % len(ways)]
             request.url = request.url.copy_with(host="127.0.0.1", port=gateway.port)
