@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
@@ -126,6 +127,28 @@ class Game:
             rank = {"competition": len(better) + 1, "dense": len(set(better)) + 1, "first": place}[board.ties]
             lines.append(Standing(rank, user_id.decode(), sign * score, scores.count(score)))
         return lines
+
+
+class Range(NamedTuple):
+    """How many players there are from one score up to another, both in it."""
+
+    lowest: int
+    highest: int
+    players: int
+
+
+def distribution(board: Board, scores: list[int], buckets: int) -> list[Range]:
+    """Cut what scores span into ranges as equal as can be, from the best one; return the lowest first."""
+    sign = -1 if board.order == "desc" else 1
+    keys = [sign * score for score in scores]
+    least, span = min(keys), max(keys) - min(keys) + 1
+    buckets = min(buckets, span)
+    cuts = [least + i * span // buckets for i in range(buckets + 1)]
+    ranges = []
+    for start, end in pairwise(cuts):
+        low, high = sorted((sign * start, sign * (end - 1)))
+        ranges.append(Range(low, high, sum(start <= key < end for key in keys)))
+    return sorted(ranges)
 
 
 def fold(board: Board, results: list[Result]) -> tuple[int, int]:

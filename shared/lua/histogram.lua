@@ -10,13 +10,16 @@ local least = redis.call('ZRANGE', RANKING, 0, 0, 'WITHSCORES')[2]
 if not least then return answer end
 least = tonumber(least)
 local greatest = tonumber(redis.call('ZRANGE', RANKING, -1, -1, 'WITHSCORES')[2])
-local span = greatest - least + 1
-local buckets = math.min(tonumber(ARGV[3]), span)
-local width = math.floor(span / buckets)
-local wider = span - width * buckets -- so many ranges hold one key more, spread evenly
-local from = least
+-- Keys are exact to 2^53, what they span may be twice as much: the ends are divided each by itself.
+local buckets = math.min(tonumber(ARGV[3]), greatest - least + 1)
+local below, beyond = math.fmod(least, buckets), math.fmod(greatest + 1, buckets)
+local width = (greatest + 1 - beyond) / buckets - (least - below) / buckets
+local wider = beyond - below -- so many ranges hold one key more, spread evenly
+width, wider = width + math.floor(wider / buckets), wider % buckets
+local from, even = least, least
 for i = 1, buckets do
-  local to = least + i * width + math.floor(i * wider / buckets) - 1
+  even = even + width
+  local to = even + math.floor(i * wider / buckets) - 1
   if i == buckets then to = greatest end
   local first, last = string.format('%.0f', from), string.format('%.0f', to)
   answer[#answer + 1] = first

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
+from shared.messages import Order
 from shared.names import MAX_SCORE
 from shared.postgres import Pool
+from tests import model
 from tests.rank import Rank, put_board, put_entries, rank_service
 from tests.score import Score, score_service
 
@@ -91,6 +94,23 @@ async def test_scores_at_the_ends_of_the_range_stay_exact(pool: Pool, rank: Rank
         assert [bucket["count"] for bucket in spread] == [2, 2]
         assert (spread[0]["from"], spread[-1]["to"]) == (-MAX_SCORE, MAX_SCORE)
         await rank.ready()
+
+
+@pytest.mark.parametrize(("order", "shards"), [("desc", 1), ("asc", 1), ("desc", 3)])
+async def test_scores_wherever_they_are_are_counted_in_the_ranges_of_the_model(
+    database_url: str, pool: Pool, rank: Rank, rng: random.Random, order: Order, shards: int
+) -> None:
+    board = await put_board(pool, order=order, index_shards=shards)
+    scores = [*(rng.randint(-MAX_SCORE, MAX_SCORE) for _ in range(200)), MAX_SCORE, -MAX_SCORE]
+    await put_entries(pool, board, ((f"u{n}", score) for n, score in enumerate(scores)))
+    await rank.ready()
+    async with rank_service(database_url, "redis://127.0.0.1:1/0") as without:
+        for service, source in ((rank, "index"), (without, "database")):
+            for buckets in (1, 2, 3, 7, 100, rng.randint(4, 99)):
+                told = await service.get(f"{BOARD}/distribution", buckets=buckets)
+                ranges = [(each["from"], each["to"], each["count"]) for each in told["buckets"]]
+                assert told["source"] == source
+                assert ranges == model.distribution(model.Board(order=order), scores, buckets)
 
 
 @pytest.mark.parametrize(
