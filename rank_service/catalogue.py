@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from rank_service import envelopes
 from rank_service.answers import Answers
@@ -14,7 +15,7 @@ from rank_service.questions import Places, Stood
 from rank_service.rules import PastSeason, View, past, shown, start_asked
 from rank_service.seasons import Seasons
 from rank_service.store import Store
-from shared.answers import LeaderboardDetails, LeaderboardList, SeasonDetails
+from shared.answers import LeaderboardDetails, LeaderboardList, PreviousDigest, SeasonDetails
 from shared.boards import Game, outline
 from shared.ranking import Board
 
@@ -71,7 +72,7 @@ class Catalogue:
             season.status,
             row["total"],
             row["digest"],
-            UNSET if row["previous_digests"] == "[]" else Raw(row["previous_digests"].encode()),
+            _digests(row["previous_digests"]) or UNSET,
         )
 
     async def _total(self, board: Board, deadline: float) -> int:
@@ -79,3 +80,9 @@ class Catalogue:
         _, stood = await self._answers.ask(Places(ranking, board.game_id, ()), deadline)
         total: int = stood.total
         return total
+
+
+def _digests(kept: str) -> list[PreviousDigest]:
+    """Return what Postgres wrote down, with its times (`+00:00`) as ours are."""
+    found = msgspec.json.decode(kept, type=list[PreviousDigest])
+    return [msgspec.structs.replace(each, sealed_at=each.sealed_at.astimezone(UTC)) for each in found]

@@ -17,7 +17,6 @@ from shared.messages import Envelope, GameOut, LeaderboardOut, ProfileOut, Resul
 
 Announced = Literal["waiting", "delivered", "given_up", "outdated"]
 Metadata = Annotated[Raw, Meta(extra_json_schema={"type": "object"})] | None
-Digests = Annotated[Raw, Meta(extra_json_schema={"type": "array"})] | UnsetType
 Cursor = Annotated[str, Meta(description="for the next page; null: there is none")] | None
 
 
@@ -75,12 +74,20 @@ class LeaderboardList(Struct, frozen=True):
     leaderboards: list[LeaderboardDetails]
 
 
+class PreviousDigest(Struct, frozen=True):
+    """Standings that were sealed before."""
+
+    digest: str
+    total: int
+    sealed_at: datetime
+
+
 class SeasonDetails(SeasonOut, frozen=True):
     """A season in the list of seasons; `digest` is that of its sealed standings."""
 
     total: int
     digest: str | None
-    previous_digests: Digests = UNSET
+    previous_digests: list[PreviousDigest] | UnsetType = UNSET
     """Those of standings sealed before a session in them was made void."""
 
 

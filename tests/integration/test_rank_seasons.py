@@ -154,6 +154,19 @@ async def test_seasons_are_listed_newest_first_by_pages(rank: Rank, pool: Pool, 
     assert (rest["seasons"], rest["next_cursor"]) == (page["seasons"][2:], None)
 
 
+async def test_times_of_what_was_sealed_before_are_written_as_all_others(
+    rank: Rank, pool: Pool, board: Board
+) -> None:
+    await put_season(pool, board, THIS - HOUR, digest="new")
+    kept = '[{"total": 4, "digest": "%s", "sealed_at": "2026-11-26T%s"}]'
+    first, second = kept % ("a", "20:00:00.5+00:00"), kept % ("b", "22:00:00+01:00")
+    await pool.execute("UPDATE seasons SET previous_digests = $1::jsonb || $2::jsonb", first, second)
+    assert (await rank.get("/leaderboards/hours/seasons"))["seasons"][1]["previous_digests"] == [
+        {"digest": "a", "total": 4, "sealed_at": "2026-11-26T20:00:00.500000Z"},
+        {"digest": "b", "total": 4, "sealed_at": "2026-11-26T21:00:00Z"},
+    ]
+
+
 async def test_a_leaderboard_tells_its_current_season(rank: Rank, pool: Pool, board: Board) -> None:
     await put_entries(pool, board, [("ada", 5)], THIS)
     described = await rank.get("/leaderboards/hours")
