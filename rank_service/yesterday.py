@@ -51,6 +51,8 @@ class Yesterday:
         self._day = 0
         self._ranks: dict[Asked, int | None] = {}
         self._without: dict[Ranking, float] = {}
+        self._forgettings = 0
+        """How often something was forgotten: what was asked before may be of what was."""
         self._asking: Coalescer[Asked, int | None] = Coalescer(
             self._ask, name="ask for yesterday", batch=BATCH, queue=QUEUE
         )
@@ -79,11 +81,13 @@ class Yesterday:
 
     def forget(self, user_id: str) -> None:
         """Forget what is kept of a user: the id may have become another's."""
+        self._forgettings += 1
         for asked in [each for each in self._ranks if each.user_id == user_id]:
             del self._ranks[asked]
 
     def forget_all(self) -> None:
         """Forget what is kept of everyone: an erasure may have gone unheard."""
+        self._forgettings += 1
         self._ranks.clear()
 
     async def close(self) -> None:
@@ -91,11 +95,11 @@ class Yesterday:
         await self._asking.close()
 
     async def _ask(self, asked: Sequence[Asked]) -> list[int | None]:
-        day = self._day
+        day, forgettings = self._day, self._forgettings
         rows = await self._store.ranks_on_day(date(1970, 1, 1) + timedelta(days=day - 1), asked)
         for item, (taken, rank) in zip(asked, rows, strict=True):
             if not taken:
                 self._without[item.ranking] = monotonic()
-            elif day == self._day:
+            elif day == self._day and forgettings == self._forgettings:
                 self._ranks[item] = rank
         return [rank for _, rank in rows]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from rank_service.store import Store
+from rank_service.yesterday import Yesterday
 from score_service.snapshots import Snapshots
 from score_service.store import SQL
 from shared.names import uuid7
 from shared.postgres import Pool
+from shared.ranking import Ranking
 from tests.rank import Rank, rank_service
 from tests.score import Score, score_service
 from tests.support import wait_until
@@ -163,3 +166,41 @@ async def test_an_erased_user_has_no_past_under_the_same_id(score: Score, rank: 
 
     await wait_until(forgotten)
     assert await history(rank, "ada") == []
+
+
+class Slow(Store):
+    """Reads at once, and answers when it is let."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.has_read, self.may_answer = asyncio.Event(), asyncio.Event()
+
+    async def ranks_on_day(
+        self, day: date, asked: Sequence[tuple[Ranking, str]]
+    ) -> list[tuple[bool, int | None]]:
+        rows = await super().ranks_on_day(day, asked)
+        self.has_read.set()
+        await self.may_answer.wait()
+        return rows
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_what_was_read_before_an_erasure_is_not_kept_after_it(
+    score: Score, pool: Pool, heard: bool
+) -> None:
+    await score.post(("ada", 5))
+    await end_day(pool)
+    game, store = await score.state["games"].get("demo"), Slow(pool)
+    yesterday, ranking = Yesterday(store), game.board("global").ranking(0)
+    asking = asyncio.create_task(yesterday.rank(ranking, "ada"))
+    await store.has_read.wait()
+    await score.state["erasure"].erase(game, "ada", "key-1")
+    if heard:
+        yesterday.forget("ada")
+    else:  # the subscription was lost meanwhile
+        yesterday.forget_all()
+    store.may_answer.set()
+    await asking
+    await yesterday.close()
+    assert await yesterday.rank(ranking, "ada") is None
+    await yesterday.close()
