@@ -21,7 +21,7 @@ class Exchange:
     Everything happens in callbacks of the two connections; no task is made.
     """
 
-    __slots__ = ("_door", "_gateway", "_number", "_request", "_retried", "_status", "_wire", "is_waiting")
+    __slots__ = ("_door", "_gateway", "_number", "_request", "_retried", "_status", "_wire")
 
     def __init__(self, gateway: Gateway, door: Door, request: Request) -> None:
         self._gateway = gateway
@@ -32,7 +32,6 @@ class Exchange:
         """The request's, where its connection carries many."""
         self._retried = False
         self._status = 0
-        self.is_waiting = False
 
     @property
     def is_stream(self) -> bool:
@@ -61,7 +60,6 @@ class Exchange:
             self._wait()
 
     def _wait(self) -> None:
-        self.is_waiting = True
         try:
             self._request.upstream.wait(self)
         except LeaderboardError as error:
@@ -69,7 +67,6 @@ class Exchange:
 
     def assigned(self, wire: Wire) -> None:
         """Send the request on a connection that was waited for."""
-        self.is_waiting = False
         self._wire = wire
         wire.send(self, self._gateway.render(self._request))
 
@@ -154,11 +151,10 @@ class Exchange:
 
     def cancel(self) -> None:
         """Give up: the client went away, or the deadline passed."""
-        self.is_waiting = False
+        self._request.upstream.leave(self)
         wire, self._wire = self._wire, None
         if wire is not None:
             wire.abandon(self._number)
 
     def _refuse(self, error: LeaderboardError) -> None:
-        self.is_waiting = False
         self._door.refuse(self._request, error)

@@ -191,7 +191,6 @@ class HomeExchange(Exchange):
         super().lost(odd=odd)
 
     def _refuse(self, _: LeaderboardError) -> None:
-        self.is_waiting = False
         self._send(None)
 
     def _send(self, top: dict[str, Any] | None) -> None:

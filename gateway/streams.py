@@ -90,7 +90,9 @@ class SharedStream:
         """Remove a listener; the last one closes the stream."""
         self._listeners.pop(listener, None)
         if not self._listeners:
-            self.is_waiting = False
+            if self.is_waiting:
+                self.is_waiting = False
+                self._request.upstream.leave(self)
             self._streams.forget(self._request)
             wire, self._wire = self._wire, None
             if wire is not None:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
 from typing import Protocol
@@ -43,9 +43,7 @@ HUNG_SECONDS = 1.0
 
 
 class Waiting(Protocol):
-    """A request in the queue for a connection."""
-
-    is_waiting: bool
+    """A request in the queue for a connection; one that goes away leaves it (`Upstream.leave`)."""
 
     @property
     def is_stream(self) -> bool:
@@ -100,7 +98,7 @@ class Upstream:
         self._patience = patience
         self._expected_until = 0.0
         """Until when successors of processes that left are waited for."""
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: OrderedDict[Waiting, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self.outbox = Outbox()
 
@@ -132,27 +130,28 @@ class Upstream:
         streams = sum(peer.streams for peer in self.peers) if waiter.is_stream else 0
         if len(self._waiting) >= self._max_waiting or streams >= self._max_streams:
             raise LeaderboardError("overloaded", "too many requests are waiting; try again")
-        self._waiting.append(waiter)
+        self._waiting[waiter] = None
         self.grow()
+
+    def leave(self, waiter: Waiting) -> None:
+        """Take a request out of the queue: it makes room for another."""
+        self._waiting.pop(waiter, None)
 
     def offer(self, wire: Wire) -> None:
         """Give a free connection to whoever waits longest, or keep it."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if waiter.is_waiting:
-                wire.peer.lend(wire)
-                if waiter.is_stream:
-                    wire.is_stream = True
-                    wire.peer.streams += 1
-                waiter.assigned(wire)
-                return
+        if self._waiting:
+            waiter, _ = self._waiting.popitem(last=False)
+            wire.peer.lend(wire)
+            if waiter.is_stream:
+                wire.is_stream = True
+                wire.peer.streams += 1
+            waiter.assigned(wire)
+            return
         wire.idle_since = monotonic()  # the loop's clock, without the system call of get_running_loop()
         wire.peer.idle.append(wire)
 
     def grow(self) -> None:
         """Open as many connections as requests wait for and bounds allow."""
-        while self._waiting and not self._waiting[0].is_waiting:
-            self._waiting.popleft()
         missing = len(self._waiting) - sum(peer.connecting for peer in self.peers if peer.is_usable)
         while missing > 0:
             missing -= 1
@@ -219,10 +218,9 @@ class Upstream:
     def _carry_on(self) -> None:
         """Go on with who is left; when nobody is and nobody is expected, tell those who wait."""
         if self.is_away and not self._is_expecting:
-            waiting, self._waiting = self._waiting, deque()
-            for waiter in waiting:
-                if waiter.is_waiting:
-                    waiter.unassigned()
+            while self._waiting:
+                waiter, _ = self._waiting.popitem(last=False)
+                waiter.unassigned()
         else:
             self.grow()
 

@@ -29,19 +29,16 @@ class Ask:
         self._upstream = upstream
         self.fate: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.wire: Wire | None = None
-        self.is_waiting = False
 
     def start(self) -> asyncio.Future[int]:
         wire = self._upstream.take()
         if wire is not None:
             self.assigned(wire)
         else:
-            self.is_waiting = True
             self._upstream.wait(self)
         return self.fate
 
     def assigned(self, wire: Wire) -> None:
-        self.is_waiting = False
         self.wire = wire
         wire.send(self, REQUEST)
 

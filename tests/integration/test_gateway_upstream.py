@@ -15,7 +15,7 @@ import pytest
 
 from deploy.embedded import free_ports
 from gateway.upstream import MAX_TIMEOUTS
-from tests.doors import OK, TOP, Gateway, Reply, Service, answer_ok, running_gateway, wait_for
+from tests.doors import OK, TOP, Answer, Gateway, Reply, Service, answer_ok, running_gateway, wait_for
 
 SESSIONS = "/v1/games/demo/sessions"
 
@@ -328,15 +328,18 @@ def test_a_gateway_is_ready_while_it_reaches_a_service(tmp_path: Path) -> None:
         assert gateway.internal.call("GET", "/healthz").status == 200
 
 
+def holding(release: threading.Event) -> Answer:
+    async def answer(_: bytes, writer: asyncio.StreamWriter) -> None:
+        await asyncio.to_thread(release.wait)
+        writer.write(OK)
+
+    return answer
+
+
 def test_what_was_accepted_is_finished_when_the_gateway_stops(tmp_path: Path) -> None:
     with Service() as rank, running_gateway(tmp_path, RANK_URL=rank.url) as gateway:
         release = threading.Event()
-
-        async def held(_: bytes, writer: asyncio.StreamWriter) -> None:
-            await asyncio.to_thread(release.wait)
-            writer.write(OK)
-
-        rank.answer = held
+        rank.answer = holding(release)
         with gateway.client() as client, gateway.client() as idle:
             client.send(gateway.request("GET", TOP))
             wait_for(lambda: rank.seen)
@@ -355,12 +358,7 @@ def test_requests_past_every_bound_are_turned_away(tmp_path: Path) -> None:
     settings = {"MAX_UPSTREAM_CONNECTIONS": "2", "MAX_UPSTREAM_WAITING": "1"}
     with Service() as rank, running_gateway(tmp_path, RANK_URL=rank.url, **settings) as gateway:
         release = threading.Event()
-
-        async def held(_: bytes, writer: asyncio.StreamWriter) -> None:
-            await asyncio.to_thread(release.wait)
-            writer.write(OK)
-
-        rank.answer = held
+        rank.answer = holding(release)
         clients = [gateway.client() for _ in range(4)]
         for n, client in enumerate(clients):
             client.send(gateway.request("GET", TOP))
@@ -374,3 +372,26 @@ def test_requests_past_every_bound_are_turned_away(tmp_path: Path) -> None:
         for client in clients:
             client.__exit__()
         assert rank.connections == 2
+
+
+@pytest.mark.parametrize("path", [TOP, TOP.replace("/top", "/stream")])
+def test_who_goes_away_leaves_the_place_in_the_queue_to_others(tmp_path: Path, path: str) -> None:
+    settings = {"MAX_UPSTREAM_CONNECTIONS": "1", "MAX_UPSTREAM_WAITING": "1"}
+    with Service() as rank, running_gateway(tmp_path, RANK_URL=rank.url, **settings) as gateway:
+        release = threading.Event()
+        rank.answer = holding(release)
+        with gateway.client() as first:
+            first.send(gateway.request("GET", TOP))
+            wait_for(lambda: rank.seen)
+            with gateway.client() as impatient:
+                impatient.send(gateway.request("GET", path))
+            wait_for(lambda: b'status="499"' in gateway.internal.call("GET", "/metrics").body)
+            with gateway.client() as second, gateway.client() as third:
+                second.send(gateway.request("GET", TOP))
+                third.send(gateway.request("GET", TOP))
+                refused = third.reply()
+                release.set()
+                replies = [first.reply(), second.reply()]
+        assert refused is not None
+        assert code(refused) == (503, "overloaded")
+        assert [reply.status for reply in replies if reply] == [200, 200]
