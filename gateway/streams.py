@@ -69,6 +69,7 @@ class SharedStream:
         self._head: tuple[int, Headers, int | None] | None = None
         self._states: dict[bytes, bytes] = {}
         self._rest = b""
+        self._retried = False
         self.is_waiting = False
         self.is_stream = True
 
@@ -80,11 +81,14 @@ class SharedStream:
         if self._head is not None:
             self._greet(listener)
         elif self._wire is None and not self.is_waiting:
-            self.is_waiting = True
-            try:
-                self._request.upstream.wait(self)
-            except LeaderboardError as error:
-                self._refuse(error)
+            self._wait()
+
+    def _wait(self) -> None:
+        self.is_waiting = True
+        try:
+            self._request.upstream.wait(self)
+        except LeaderboardError as error:
+            self._refuse(error)
 
     def leave(self, listener: Listener) -> None:
         """Remove a listener; the last one closes the stream."""
@@ -162,7 +166,11 @@ class SharedStream:
             listener.door.finish(listener.request, status)
 
     def lost(self, *, odd: bool) -> None:
-        """Cut everyone off, or answer 502 if nothing has begun; they will come again."""
+        """Cut everyone off; they will come again. If nothing has begun, ask once more, or answer 502."""
+        if self._head is None and not odd and not self._retried:
+            self._retried, self._wire = True, None
+            self._wait()
+            return
         if self._head is None:
             detail = "the service's answer made no sense" if odd else "the service broke off"
             self._refuse(LeaderboardError("bad_gateway", detail))

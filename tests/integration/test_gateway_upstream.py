@@ -164,6 +164,15 @@ def test_and_not_twice(gateway: Gateway, service: Service) -> None:
     assert len(service.seen) == 2
 
 
+@pytest.mark.parametrize(("times", "status"), [(1, 200), (9, 502)])
+def test_a_stream_that_did_not_begin_is_asked_for_once_more(
+    gateway: Gateway, service: Service, times: int, status: int
+) -> None:
+    breaking(service, times)
+    assert gateway.call("GET", TOP.replace("/top", "/stream")).status == status
+    assert len(service.seen) == 2
+
+
 def test_a_lookup_is_a_read_and_goes_again_with_its_body(gateway: Gateway, service: Service) -> None:
     breaking(service, 1)
     body = b'{"user_ids":["ada"]}'
