@@ -111,17 +111,23 @@ async def watch(
     from rich.live import Live
 
     seen = 0
-    with Live(auto_refresh=False, screen=False) as live:
-        async for event in api.events(game, leaderboard, limit=limit, user_id=user_id):
-            if out.as_json:
-                click.echo(json.dumps({"event": event.name, "data": event.data}, ensure_ascii=False))
-            elif event.name == "top":
-                live.update(_standings(f"{game}/{leaderboard}", event.data), refresh=True)
-            elif event.name == "entry" and (entry := event.data.get("entry")):
-                live.console.print(f"{entry['user_id']}: rank {entry['rank']}, score {entry['score']}")
-            seen += 1
-            if seen == events:
-                return
+    live = Live(auto_refresh=False, screen=False)
+    try:
+        with live:
+            async for event in api.events(game, leaderboard, limit=limit, user_id=user_id):
+                if out.as_json:
+                    click.echo(json.dumps({"event": event.name, "data": event.data}, ensure_ascii=False))
+                elif event.name == "top":
+                    live.update(_standings(f"{game}/{leaderboard}", event.data), refresh=True)
+                elif event.name == "entry" and (entry := event.data.get("entry")):
+                    live.console.print(f"{entry['user_id']}: rank {entry['rank']}, score {entry['score']}")
+                seen += 1
+                if seen == events:
+                    return
+    finally:
+        # rich ends the last table's line on a terminal only.
+        if live.get_renderable() and not live.console.is_terminal:
+            click.echo()
 
 
 def _standings(title: str, page: dict[str, Any]) -> Table:

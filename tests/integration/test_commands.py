@@ -70,6 +70,13 @@ def test_watching_shows_the_top(run: Run, game: str) -> None:
     assert (event["event"], event["data"]["total"]) == ("top", 1)
 
 
+def test_what_was_watched_ends_with_its_line(run: Run, game: str) -> None:
+    run("submit", game, "ada=1")
+    output = run("watch", game, "--events", "1").output
+    assert "ada" in output
+    assert output.endswith("┘\n")
+
+
 @pytest.mark.parametrize(
     ("words", "advice"),
     [
