@@ -6,6 +6,8 @@ import asyncio
 import csv
 import json
 import random
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from deploy.api import Leaderboard
 from deploy.sources import Unusable, read
 from deploy.transfer import Target, bring_in
 from tests.integration.conftest import Run
+from tests.proxy import wire
 from tests.stack import Stack
+from tests.support import wait_until
 
 Order = str
 
@@ -110,6 +114,35 @@ def test_an_import_broken_off_is_taken_up_again(run: Run, stack: Stack, game: st
     assert answer(run("top", game, "--json"))["total"] >= 1000
     proof = answer(run("import", "csv", tmp_path / "old.csv", game, "global", "--json"))
     assert (proof["same"], proof["holds"]) == (3500, True)
+    assert answer(run("top", game, "--json"))["entries"][0]["score"] == 1
+
+
+@pytest.mark.slow
+def test_a_killed_import_is_taken_up_again_by_the_same_command(
+    run: Run, stack: Stack, game: str, tmp_path: Path
+) -> None:
+    users = 32_000
+    (tmp_path / "old.csv").write_text("user_id,score\n" + "".join(f"u{n},1\n" for n in range(users)))
+    words = ("import", "csv", str(tmp_path / "old.csv"), game, "global", "--json")
+
+    async def recorded(api: Leaderboard) -> int:
+        total: int = (await api.top(game, "global"))["total"]
+        return total
+
+    async def half() -> int:
+        key = stack.values["ADMIN_KEY"]
+        async with wire(stack.url) as cable, Leaderboard(stack.url, key) as api:
+            cable.delay = 0.2
+            command = (sys.executable, "-m", "deploy.cli", *words, "--url", cable.url, "--key", key)
+            process = await asyncio.create_subprocess_exec(*command)
+            await wait_until(lambda: recorded(api))
+            process.kill()
+            assert await process.wait() == -signal.SIGKILL
+            return await recorded(api)
+
+    assert 0 < asyncio.run(half()) < users
+    proof = answer(run(*words))
+    assert (proof["same"], proof["holds"]) == (users, True)
     assert answer(run("top", game, "--json"))["entries"][0]["score"] == 1
 
 
