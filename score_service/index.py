@@ -69,7 +69,7 @@ class Applier:
         """Apply the entries of committed batches and publish that they changed, in one round trip.
 
         Returns where each stands, by ranking and user, for each batch; rankings without a ready index are
-        absent. Rankings in shards take a second round trip, to count in the shards the entries are not in.
+        absent. Those in shards take a second round trip, for all batches, to count in the other shards.
 
         Raises:
             StoreUnavailable: Redis could not be reached; the outbox keeps the batches.
@@ -79,13 +79,15 @@ class Applier:
             [{ranking: [*map(_entry, rows)] for ranking, rows in entries.items()} for entries in batches],
             [publish_entries(*changed) for each in users for changed in each.items()],
         )
-        return [await self._placed(*each) for each in zip(users, answers, strict=True)]
+        sharded = [{ranking: each[ranking] for ranking in each if ranking.shards > 1} for each in users]
+        across: list[Places] = [{} for _ in batches]
+        if any(sharded):
+            across = await placed_across(self._index, list(zip(sharded, answers, strict=True)))
+        return [self._placed(*each) for each in zip(users, answers, across, strict=True)]
 
-    async def _placed(
-        self, users: dict[Ranking, list[str]], answers: Mapping[Ranking, Applied | Miss]
+    def _placed(
+        self, users: dict[Ranking, list[str]], answers: Mapping[Ranking, Applied | Miss], placed: Places
     ) -> Places:
-        sharded = {ranking: changed for ranking, changed in users.items() if ranking.shards > 1}
-        placed = await placed_across(self._index, sharded, answers) if sharded else {}
         for ranking, changed in users.items():
             if ranking not in placed:
                 answer = answers.get(ranking)

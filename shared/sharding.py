@@ -199,50 +199,64 @@ async def tally_keys(index: RankingIndex, keys: Mapping[Ranking, Iterable[int]])
     return counted
 
 
-async def placed_across(
-    index: RankingIndex, changed: Mapping[Ranking, Sequence[str]], answers: Mapping[Ranking, Applied | Miss]
-) -> dict[Ranking, dict[str, Placed]]:
-    """Return what applies to the parts of rankings did to their users, by rank in the whole.
+Moves = Mapping[Ranking, Mapping[str, Placed]]
+"""What applies did to users, by the part they are in."""
 
-    The rank before is told by the other parts as of a moment within the call, with what this very call
+
+async def placed_across(
+    index: RankingIndex,
+    batches: Sequence[tuple[Mapping[Ranking, Sequence[str]], Mapping[Ranking, Applied | Miss]]],
+) -> list[dict[Ranking, dict[str, Placed]]]:
+    """Return what applies to the parts of rankings did to their users, by rank in the whole, for each batch.
+
+    The rank before is told by the other parts as of a moment within the call, with what the batch
     changed in them taken back. Rankings of which some part is not ready are absent.
 
     Args:
-        changed: users by ranking, in the order they were applied in.
-        answers: what became of each part that was written to.
+        batches: users by ranking, in the order they were applied in, and what became of each part that
+            was written to.
     """
-    moves: dict[Ranking, dict[str, Placed]] = {}
-    for ranking, users in changed.items():
-        for part, mine in ranking.split(users).items():
-            answer = answers[part]
-            if isinstance(answer, Applied):
-                moves[part] = dict(zip(mine, answer.placed, strict=True))
-    whole = [ranking for ranking, users in changed.items() if all(p in moves for p in ranking.split(users))]
-    keys: dict[Ranking, dict[int, None]] = {ranking: {} for ranking in whole}
-    for part, placed in moves.items():
-        scores = (score for each in placed.values() for score in (each.score, each.previous_score))
-        if part.whole in keys:
-            keys[part.whole].update({part.sort_key(score): None for score in scores if score is not None})
-    return {
-        ranking: {
-            user: placed
-            for part, mine in moves.items()
-            if part.whole == ranking
-            for user, placed in _placed(part, mine, counted, moves).items()
+    moved = [_moves(changed, answers) for changed, answers in batches]
+    keys: dict[Ranking, dict[int, None]] = {}
+    for moves in moved:
+        for ranking, parts in moves.items():
+            places = (each for mine in parts.values() for each in mine.values())
+            scores = (score for each in places for score in (each.score, each.previous_score))
+            wanted = {ranking.sort_key(score): None for score in scores if score is not None}
+            keys.setdefault(ranking, {}).update(wanted)
+    counted = await tally_keys(index, keys)
+    return [
+        {
+            ranking: {
+                user: placed
+                for part, mine in parts.items()
+                for user, placed in _placed(part, mine, counted[ranking], parts).items()
+            }
+            for ranking, parts in moves.items()
+            if ranking in counted
         }
-        for ranking, counted in (await tally_keys(index, keys)).items()
-    }
+        for moves in moved
+    ]
 
 
-def _placed(
-    own: Ranking, mine: Mapping[str, Placed], counted: Counted, moves: Mapping[Ranking, Mapping[str, Placed]]
-) -> dict[str, Placed]:
+def _moves(
+    changed: Mapping[Ranking, Sequence[str]], answers: Mapping[Ranking, Applied | Miss]
+) -> dict[Ranking, Moves]:
+    """Return the moves of each ranking that took all of a batch."""
+    found: dict[Ranking, Moves] = {}
+    for ranking, users in changed.items():
+        split = ranking.split(users)
+        applied = {part: answer for part in split if isinstance(answer := answers[part], Applied)}
+        if len(applied) == len(split):
+            found[ranking] = {
+                part: dict(zip(split[part], answer.placed, strict=True)) for part, answer in applied.items()
+            }
+    return found
+
+
+def _placed(own: Ranking, mine: Mapping[str, Placed], counted: Counted, moves: Moves) -> dict[str, Placed]:
     """Return what was done to the users of one part, by rank in the whole."""
-    undone = {
-        part: _Undone(part, placed.values())
-        for part, placed in moves.items()
-        if part != own and part.whole == own.whole
-    }
+    undone = {part: _Undone(part, placed.values()) for part, placed in moves.items() if part != own}
     found: dict[str, Placed] = {}
     for user, (previous_rank, rank, ties, score, previous_score) in mine.items():
         if previous_rank is not None and previous_score is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,11 +14,14 @@ from redis.asyncio import Redis
 from rank_service import audit, sharded
 from rank_service.audit import Auditor, Walk
 from rank_service.index import BATCHES
+from score_service.index import Applier, Places
+from score_service.store import EntryRow
 from shared.cluster import open_line
-from shared.index import RankingIndex
+from shared.index import Placed, RankingIndex
 from shared.loading import Loader
 from shared.postgres import IDENTITY, Pool
-from shared.ranking import Board
+from shared.ranking import Board, Entry, Ranking
+from shared.wire import Command, Wire
 from tests.rank import Rank, put_board, put_entries, rank_service
 from tests.score import score_service
 from tests.support import wait_until
@@ -158,6 +161,45 @@ async def holds(redis: Redis, rank: Rank, shards: int, layout: int) -> bool:
     suffixes = [f":{i}/{shards}{tail}" for i in range(shards)] if shards > 1 else [f".1.0{tail}"]
     keys = [str(key).rstrip("'") for key in await redis.keys("*:s")]
     return source == "index" and all(any(key.endswith(suffix) for key in keys) for suffix in suffixes)
+
+
+class Counting(Wire):
+    """Counts round trips."""
+
+    trips = 0
+
+    async def send(self, commands: Sequence[Command], database: str = "") -> list[Any]:
+        self.trips += 1
+        return await super().send(commands, database)
+
+
+async def test_batches_applied_together_are_placed_together(redis_url: str, pool: Pool, board: Board) -> None:
+    line = Counting(redis_url, timeout=5)
+    index = RankingIndex(line, idle_ms=60_000)
+    index.database_identity = await pool.fetchval(IDENTITY)
+    loader, ranking = Loader(index, pool), board.ranking(0)
+    await loader.start(ranking)
+    batches = []
+    for best in (90, 80, 70):
+        scores = [(f"new{best + n}", best + n) for n in range(5)]
+        entries = await put_entries(pool, board, scores)
+        batches.append({ranking: [row(board, entry) for entry in entries]})
+    before = line.trips
+    placed = await Applier(index, loader, patience=1).apply(batches)
+    assert line.trips - before == 2
+    ranks = [[users[f"new{best + n}"].rank for n in range(5)] for best, users in told(placed, ranking)]
+    assert ranks == [[5, 4, 3, 2, 1], [10, 9, 8, 7, 6], [15, 14, 13, 12, 11]]
+    await line.close()
+
+
+def row(board: Board, entry: Entry) -> EntryRow:
+    user_id, version, sort_key, tiebreak = entry
+    assert sort_key is not None
+    return EntryRow(board.leaderboard_id, 1, user_id, 0, sort_key, tiebreak, version, False, True)
+
+
+def told(placed: Sequence[Places], ranking: Ranking) -> list[tuple[int, dict[str, Placed]]]:
+    return [(best, each[ranking]) for best, each in zip((90, 80, 70), placed, strict=True)]
 
 
 async def test_an_answered_write_is_read_at_once(database_url: str, redis_url: str) -> None:
