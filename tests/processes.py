@@ -13,7 +13,7 @@ from typing import Literal
 import httpx
 
 from deploy.embedded import free_ports
-from tests.support import wait_until
+from tests.support import NO_TLS, wait_until
 
 Running = tuple[asyncio.subprocess.Process, httpx.AsyncClient]
 
@@ -26,7 +26,7 @@ async def process(service: Literal["rank", "score"], **settings: str) -> AsyncIt
     running = await asyncio.create_subprocess_exec(
         sys.executable, "-m", f"{service}_service", env=environ, stderr=asyncio.subprocess.DEVNULL
     )
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=NO_TLS) as client:
         try:
             await wait_until(lambda: is_ready(client), timeout=20)
             yield running, client

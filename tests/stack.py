@@ -13,6 +13,7 @@ import httpx
 from deploy.borrowed import stack
 from deploy.embedded import free_ports
 from deploy.files import read_env
+from tests.support import NO_TLS
 
 OURS = ("GATEWAY_HOST", "LOCAL_POSTGRES_PORT", "LOCAL_REDIS_PORT", "PUBLIC_GAMES")
 
@@ -43,7 +44,7 @@ class Stack:
     def client(self, key: str | None = "ADMIN_KEY", timeout: float = 15) -> httpx.AsyncClient:
         """Make a client of the gateway: with the key of that name, or with none."""
         headers = {} if key is None else {"authorization": f"Bearer {self.values[key]}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, verify=NO_TLS)
 
 
 def surroundings() -> dict[str, str]:

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+NO_TLS = False
+"""For httpx's `verify`: our servers speak none, and reading all certificates takes each client 25 ms."""
+
 
 async def emptied(url: str) -> str:
     """Empty a Valkey (scripts too), so that what another test's game left is not taken for this one's."""

@@ -27,6 +27,7 @@ from playwright.async_api import (
 
 from tests.browser.boards import Board, Past
 from tests.stack import Stack
+from tests.support import NO_TLS
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 10_000
@@ -98,7 +99,10 @@ async def visit(browser: Browser, stack: Stack) -> AsyncIterator[Visit]:
 async def board(stack: Stack) -> AsyncIterator[Board]:
     """A leaderboard of the public game that nothing else writes to."""
     async with httpx.AsyncClient(
-        base_url=stack.url, headers={"authorization": f"Bearer {stack.values['ADMIN_KEY']}"}, timeout=15
+        base_url=stack.url,
+        headers={"authorization": f"Bearer {stack.values['ADMIN_KEY']}"},
+        timeout=15,
+        verify=NO_TLS,
     ) as client:
         board = Board(client)
         await board.define()

@@ -20,7 +20,7 @@ from deploy.embedded import free_ports
 from deploy.processes import Program, spawn, stop, tail
 from shared.keys import SigningKey, write_jwks
 from shared.supervise import repeated
-from tests.support import wait_until
+from tests.support import NO_TLS, wait_until
 
 PORTS = {"score_service": "SCORE_PORT", "rank_service": "RANK_PORT", "gateway": "GATEWAY_PORT"}
 
@@ -136,7 +136,7 @@ class Balancer(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, gateways: list[Replica]) -> None:
-        self._ways = [(gateway, httpx.AsyncHTTPTransport()) for gateway in gateways]
+        self._ways = [(gateway, httpx.AsyncHTTPTransport(verify=NO_TLS)) for gateway in gateways]
         self._ready = set(gateways)
         self._turn = count()
 

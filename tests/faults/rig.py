@@ -18,7 +18,7 @@ from deploy.processes import Program, spawn, stop
 from shared.keys import SigningKey, write_jwks
 from tests.faults.season import Season
 from tests.proxy import Wire, wire
-from tests.support import emptied, wait_until
+from tests.support import NO_TLS, emptied, wait_until
 
 PAIRS = (
     "client-gateway",
@@ -69,7 +69,7 @@ class Rig:
     def client(self, timeout: float = HANGS) -> httpx.AsyncClient:
         """Make a client of the gateway with an admin key."""
         headers = {"authorization": f"Bearer {self.key}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout)
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, verify=NO_TLS)
 
     def logs(self, service: str) -> str:
         """Return what a service has logged."""

@@ -72,7 +72,7 @@ async def test_batches_that_wait_for_a_slow_redis_are_applied_together(
 async def test_a_session_is_answered_without_ranks_when_they_do_not_come_in_time(
     database_url: str, line: Wire, pool: Pool
 ) -> None:
-    async with score_service(database_url, line.url, redis_timeout_ms=3000) as score:
+    async with score_service(database_url, line.url, redis_timeout_ms=1500) as score:
         await score.define()
         await score.post(("ada", 1))
         line.silent = True
