@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -27,7 +28,10 @@ Key = tuple[int, int]
 
 EntryKey = tuple[Ranking, str]
 Changed = Mapping[Ranking, Sequence[EntryRow]]
-"""Entries that changed, in the order of their keys."""
+"""Entries that changed."""
+
+
+_SORT_KEY = attrgetter("sort_key")
 
 
 @dataclass(slots=True, eq=False)
@@ -192,12 +196,14 @@ def entries(folds: dict[Ranking, Folded]) -> list[Sequence[Any] | None]:
 
 
 def changed(verdict: Verdict, folds: dict[Ranking, Folded]) -> dict[Ranking, list[EntryRow]]:
-    """Return the entries of a recorded batch by ranking."""
+    """Return the entries of a recorded batch by ranking, best first."""
+    # The index finds the place of each by a way that mostly is still in the processor's caches.
+    rows = sorted(verdict.entries, key=_SORT_KEY)
     if len(folds) == 1:
-        return dict.fromkeys(folds, verdict.entries)
+        return dict.fromkeys(folds, rows)
     entries: dict[Ranking, list[EntryRow]] = {ranking: [] for ranking in folds}
     rankings = by_place(folds)
-    for row in verdict.entries:
+    for row in rows:
         entries[rankings[row.place]].append(row)
     return entries
 
