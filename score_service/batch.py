@@ -174,6 +174,16 @@ def history(counting: list[Counting], now: int) -> list[Sequence[Any] | None]:
     ]
 
 
+def uncounted(counting: list[Counting]) -> set[tuple[int, str]]:
+    """Return the users, by game, of sessions that count nowhere: no entry of theirs tells whether they are known."""
+    return {
+        (submission.game.game_id, result.user_id)
+        for submission, counts, _ in counting
+        if all(ranking is None for _, ranking in counts)
+        for result in submission.session.results
+    }
+
+
 def _encoded(metadata: Any) -> str | None:
     return None if metadata is None else rules.canonical(metadata).decode()
 

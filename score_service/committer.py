@@ -40,6 +40,7 @@ from score_service.batch import (
     is_beyond,
     leave_out_wild,
     played_at,
+    uncounted,
 )
 from score_service.seasons import Closings, Played
 from score_service.store import Recorded, Recording, SeasonRow, Truth, columns
@@ -379,6 +380,7 @@ class Committer:
                 history=history(counting, now),
                 entries=entries(folds),
                 building=columns(sorted(built), 2),
+                nowhere=columns(sorted(uncounted(counting)), 2),
             )
         )
         if verdict.what == "beyond":

@@ -79,6 +79,9 @@ class Recording(NamedTuple):
     building: Sequence[Sequence[int]]
     """Generations being built."""
 
+    nowhere: Sequence[Sequence[Any]]
+    """Users, by game, whose sessions count nowhere."""
+
 
 class Verdict(NamedTuple):
     """What became of a batch: `recorded`, or nothing was: `moved`, `known`, `beyond`.
@@ -136,6 +139,7 @@ class Truth:
             *batch.history,
             *batch.entries,
             *batch.building,
+            *batch.nowhere,
         )
         # What tells is the last row; of a batch that was recorded, the first (see `record_batch`).
         last = rows[-1]

@@ -40,4 +40,4 @@ SELECT wanted.game_id, wanted.session_id, s.mode,
 -- name: record_batch
 -- Record a batch of sessions in one call, which is a transaction of its own; see the function.
 SELECT * FROM record_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                           $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32);
+                           $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34);
