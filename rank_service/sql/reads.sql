@@ -116,10 +116,11 @@ WITH ranked AS NOT MATERIALIZED (
      WHERE leaderboard_id = $1 AND generation = $2 AND season = $3
        AND NOT hidden AND deleted_at IS NULL
 )
-SELECT (SELECT count(*) FROM ranked) AS total,
-       (SELECT count(*) FROM ranked WHERE sort_key < $5) AS better,
+SELECT count(*) AS total,
+       count(*) FILTER (WHERE sort_key < $5) AS better,
        CASE WHEN $4 THEN (SELECT count(DISTINCT sort_key) FROM ranked WHERE sort_key < $5) END AS scores,
-       (SELECT count(*) FROM ranked WHERE sort_key = $5) AS ties;
+       count(*) FILTER (WHERE sort_key = $5) AS ties
+  FROM ranked;
 
 -- name: distribution_of_scores
 -- Players in equal ranges of sort keys (both ends in them), as histogram.lua cuts them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -148,6 +150,34 @@ async def test_versions_fence_applies(index: RankingIndex) -> None:
     applied = read_applied(RANKING, reply)
     assert isinstance(applied, Applied)
     assert applied.placed[0].score == 7
+
+
+@pytest.mark.parametrize("ties", ["competition", "dense", "first"])
+async def test_thousands_are_applied_at_once_as_if_one_by_one(index: RankingIndex, ties: str) -> None:
+    ranking = Ranking(1, 1, 0, ties, "desc")
+    await load(index, *(Entry(f"u{i}", 1, i % 700, i % 13) for i in range(4500)), ranking=ranking)
+    moved = {f"u{i}": Entry(f"u{i}", 2, None if i % 11 == 0 else i % 90, i % 7) for i in range(2250, 6750)}
+    (reply,) = await index.send([index.apply(ranking, moved.values())])
+    applied = read_applied(ranking, reply)
+    assert isinstance(applied, Applied)
+    before = {f"u{i}": (i % 700, i % 13, f"u{i}") for i in range(4500)}
+    after = before | {e.user_id: (e.sort_key, e.tiebreak, e.user_id) for e in moved.values()}
+    ranked = {user: place for user, place in after.items() if place[0] is not None}
+    was, now = ranks_of(before, ties), ranks_of(ranked, ties)
+    shared = Counter(place[0] for place in ranked.values())
+    assert applied.stamp.total == len(ranked)
+    for user, placed in zip(moved, applied.placed, strict=True):
+        ties_now = shared[ranked[user][0]] if user in ranked else None
+        assert (placed.previous_rank, placed.rank, placed.ties) == (was.get(user), now.get(user), ties_now)
+
+
+def ranks_of(places: dict[str, Any], ties: str) -> dict[str, int]:
+    """Reckon ranks the plain way, from (sort_key, tiebreak, user) by user."""
+    keys = sorted(place[0] for place in places.values())
+    if ties == "first":
+        return {user: n for n, (user, _) in enumerate(sorted(places.items(), key=lambda p: p[1]), start=1)}
+    distinct = sorted(set(keys)) if ties == "dense" else keys
+    return {user: bisect_left(distinct, place[0]) + 1 for user, place in places.items()}
 
 
 async def test_an_apply_beside_a_load_survives_an_older_chunk(index: RankingIndex) -> None:

@@ -192,6 +192,7 @@ async def test_who_comes_back_is_a_new_player_whom_the_clearing_spares(
     _, answer = await play(score, (ADA, 1))
     entry = next(each for each in answer.results[0].entries if each.leaderboard == "global")
     assert (entry.score, entry.rank, entry.previous_rank) == (1, 2, None)
+    assert await pool.fetchval("SELECT count(*) FROM users WHERE user_id = $1", ADA) == 1
     await pass_time(score, pool, 50)
     assert await pool.fetchval("SELECT count(*) FROM erasures") == 0
     found = await rank.get(f"/leaderboards/global/users/{ADA}")

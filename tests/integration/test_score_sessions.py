@@ -64,6 +64,23 @@ async def test_a_session_counts_on_every_board_that_admits_its_mode(score: Score
     assert scores == {"games": 2, "global": 12, "laps": 5, "last": 5, "ranked": 5}
 
 
+async def test_whoever_counts_nowhere_is_a_user_all_the_same(score: Score, pool: Pool) -> None:
+    await score.define("chess", **{"global": {"modes": ["ranked"]}})
+    answer, _ = await score.post(("ada", 1), ("bob", 1), game="chess", mode="friendly")
+    assert [result.entries for result in answer.results] == [[], []]
+    assert await pool.fetchval("SELECT array_agg(user_id ORDER BY user_id) FROM users") == ["ada", "bob"]
+
+
+async def test_players_are_looked_up_when_an_entry_of_theirs_is_new(score: Score, pool: Pool) -> None:
+    await score.post(("ada", 1))
+    await pool.execute("DELETE FROM users")  # to see who looks
+    await score.post(("ada", 1))
+    assert await pool.fetchval("SELECT count(*) FROM users") == 0
+    await score.define(best={"operator": "best"}, last={"operator": "latest"})
+    await score.post(("ada", 1))
+    assert await pool.fetchval("SELECT count(*) FROM users") == 1
+
+
 async def test_a_replay_changes_nothing_and_answers_the_entries_as_they_are(score: Score, pool: Pool) -> None:
     session_id = str(uuid7())
     await score.post(("ada", 10), ("bob", 5), session_id=session_id)
