@@ -175,7 +175,7 @@ def history(counting: list[Counting], now: int) -> list[Sequence[Any] | None]:
 
 
 def uncounted(counting: list[Counting]) -> set[tuple[int, str]]:
-    """Return the users, by game, of sessions that count nowhere: no entry of theirs tells whether they are known."""
+    """Return the users, by game, of sessions that count nowhere: no entry tells whether they are known."""
     return {
         (submission.game.game_id, result.user_id)
         for submission, counts, _ in counting
