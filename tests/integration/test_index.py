@@ -153,7 +153,7 @@ async def test_versions_fence_applies(index: RankingIndex) -> None:
 
 
 @pytest.mark.parametrize("ties", ["competition", "dense", "first"])
-async def test_thousands_are_applied_at_once_as_if_one_by_one(index: RankingIndex, ties: str) -> None:
+async def test_thousands_are_applied_at_once_as_if_one_by_one(index: RankingIndex, ties: Any) -> None:
     ranking = Ranking(1, 1, 0, ties, "desc")
     await load(index, *(Entry(f"u{i}", 1, i % 700, i % 13) for i in range(4500)), ranking=ranking)
     moved = {f"u{i}": Entry(f"u{i}", 2, None if i % 11 == 0 else i % 90, i % 7) for i in range(2250, 6750)}
