@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from deploy.processes import Program, ProgramFailed, tail
+from deploy.processes import HUGE_PAGES, Program, ProgramFailed, tail
 
 MAJOR = "18"
 """The Postgres version whose data we make and can open."""
@@ -240,9 +240,9 @@ class Valkey:
             f'{unix}save ""\nappendonly no\nmaxmemory-policy noeviction\n'
             f'dir "{self.folder.resolve()}"\ndaemonize no\n' + "".join(f"{line}\n" for line in self.settings)
         )
-        # Its skip list is walked all over memory. Huge pages, where the system lends them, are a third of its
-        # time; they cost a server that copies itself on write, but this one never forks.
-        tuned = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+        # Its lists are walked all over memory. A server that copies itself on write pays for huge pages,
+        # but this one never forks.
+        tuned = {**HUGE_PAGES, **os.environ}
         return Program("valkey", (str(valkey_binary()), str(config)), self.log, environ=tuned)
 
     def is_ready(self) -> bool:

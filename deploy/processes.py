@@ -15,6 +15,10 @@ from pathlib import Path
 MAX_LOG_BYTES = 10 * 1024 * 1024
 """A log past this size is put aside as `.1` when its program starts."""
 
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""Has a program's malloc ask for huge pages (glibc 2.35; others take no notice), if the system lends them to
+those who ask: a miss of the processor's page tables costs most in virtual machines. ARCHITECTURE.md has figures."""
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 

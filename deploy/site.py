@@ -13,7 +13,7 @@ from deploy.database import DATABASE
 from deploy.embedded import Postgres, Valkey
 from deploy.files import Secrets
 from deploy.ports import Ports
-from deploy.processes import Program
+from deploy.processes import HUGE_PAGES, Program
 from deploy.settings import LocalSettings
 from deploy.supervisor import Child
 
@@ -132,6 +132,9 @@ class Site:
             (sys.executable, "-m", name),
             self.log(name),
             environ={
+                # Python's own allocator asks the system for too little at a time for huge pages.
+                **HUGE_PAGES,
+                "PYTHONMALLOC": "malloc",
                 **os.environ,
                 "GATEWAY_HOST": self.settings.gateway_host,
                 "GATEWAY_PORT": str(self.ports.gateway_port),

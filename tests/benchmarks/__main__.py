@@ -68,6 +68,7 @@ def scenarios(users: int) -> list[Scenario]:
         Scenario("submit, 1 result", "ours", Ask("submit", users), quick=True),
         Scenario("submit, 1 result, 64 callers", "ours", Ask("submit", users), 64),
         Scenario("submit, 1 result, 256 callers", "ours", Ask("submit", users), 256, quick=True),
+        Scenario("submit, 1 result, 512 callers", "ours", Ask("submit", users), 512, quick=True),
         Scenario("submit, 100 results", "ours", Ask("submit", users, 100), quick=True),
         Scenario("submit, 1 result, 3 boards", "ours", Ask("submit", users, 1, "three")),
         Scenario("submit, 100 results, 3 boards", "ours", Ask("submit", users, 100, "three")),

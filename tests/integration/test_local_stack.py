@@ -74,6 +74,12 @@ def test_local_env_names_everything_and_is_private(stack: Stack) -> None:
     assert all(alive(stack.pid(name)) for name in NAMES)
 
 
+@pytest.mark.parametrize("name", ["GATEWAY", "SCORE", "RANK", "REDIS"])
+def test_processes_with_much_memory_ask_for_huge_pages(stack: Stack, name: str) -> None:
+    given = Path(f"/proc/{stack.pid(name)}/environ").read_bytes().split(b"\0")
+    assert b"GLIBC_TUNABLES=glibc.malloc.hugetlb=1" in given
+
+
 async def test_the_demo_game_may_be_read_without_a_key(stack: Stack) -> None:
     async with stack.client(key=None) as anyone:
         assert (await anyone.get("/v1/games/demo/leaderboards/global/top")).status_code == 200
