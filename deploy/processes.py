@@ -16,8 +16,9 @@ MAX_LOG_BYTES = 10 * 1024 * 1024
 """A log past this size is put aside as `.1` when its program starts."""
 
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Has a program's malloc ask for huge pages (glibc 2.35; others take no notice), if the system lends them to
-those who ask: a miss of the processor's page tables costs most in virtual machines. ARCHITECTURE.md has figures."""
+"""Has a program's malloc ask for huge pages (glibc 2.35; others take no notice), which systems lend to those who ask.
+
+A miss of the processor's page tables costs much, in virtual machines most."""
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
