@@ -16,7 +16,7 @@ MAX_LOG_BYTES = 10 * 1024 * 1024
 """A log past this size is put aside as `.1` when its program starts."""
 
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
-"""Has a program's malloc ask for huge pages (glibc 2.35; others take no notice), which systems lend to those who ask.
+"""Has a program's malloc (glibc 2.35) ask for huge pages, which systems lend to those who ask.
 
 A miss of the processor's page tables costs much, in virtual machines most."""
 
