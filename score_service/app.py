@@ -108,6 +108,7 @@ async def open_state(settings: Settings, stack: AsyncExitStack) -> State:
         batch=settings.score_batch_results,
         queue=settings.score_queue_sessions,
         lanes=settings.score_lanes,
+        crowd=settings.score_crowd,
     )
     stack.push_async_callback(sessions.close)
     heart = Heart("score_service", hints, lambda: {"sessions_waiting": sessions.waiting})

@@ -42,6 +42,7 @@ class Sessions:
         batch: the most results committed together.
         queue: the most sessions waiting for a commit; past it callers get `overloaded`.
         lanes: commits in flight at once.
+        crowd: sessions waiting when a commit starts beside one in flight.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Sessions:
         batch: int,
         queue: int,
         lanes: int,
+        crowd: int,
     ) -> None:
         self._games = games
         self._committer = committer
@@ -62,7 +64,7 @@ class Sessions:
         self._applying = Applying(committer, applier)
         self._replays: set[asyncio.Task[None]] = set()
         self._commits = Coalescer(
-            self._flush, name="commit", batch=batch, queue=queue, lanes=lanes, weigh=_weight
+            self._flush, name="commit", batch=batch, queue=queue, lanes=lanes, crowd=crowd, weigh=_weight
         )
         WAITING.set_function(lambda: self.waiting)
 

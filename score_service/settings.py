@@ -40,7 +40,10 @@ class Settings(Struct, frozen=True):
     ] = 4000
     score_lanes: Annotated[
         int, Meta(ge=1, le=16, description="commits in flight at once from one process")
-    ] = 1
+    ] = 2
+    score_crowd: Annotated[
+        int, Meta(ge=1, description="sessions waiting when a commit starts beside one in flight")
+    ] = 64
     score_retry_ms: Annotated[
         int, Meta(ge=0, le=60_000, description="how long a commit is tried again before its callers get 503")
     ] = 5000

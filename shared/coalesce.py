@@ -52,6 +52,8 @@ class Coalescer(Generic[I, R]):
         weigh: the weight of an item; by default each weighs 1.
         queue: the most items waiting; past it `get` raises `overloaded` at once.
         lanes: flushes in flight at once.
+        crowd: how many wait when a flush starts beside one in flight; with less than half of that the one
+            that ends is not followed by another.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Coalescer(Generic[I, R]):
         batch: int,
         queue: int,
         lanes: int = 1,
+        crowd: int = 1,
         weigh: Callable[[I], int] | None = None,
     ) -> None:
         self._flush = flush
@@ -72,6 +75,8 @@ class Coalescer(Generic[I, R]):
         self._batch = batch
         self._queue = queue
         self._idle_lanes = lanes
+        self._busy_lanes = 0
+        self._crowd = crowd
         self._waiting: deque[tuple[I, Waiter]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         # Noted by the first `get`: asking for it costs a system call (getpid) each time.
@@ -106,8 +111,9 @@ class Coalescer(Generic[I, R]):
         if (span := tracing.CURRENT.get()) is not None:
             self._spans[waiter] = span
         self._waiting.append((item, waiter))
-        if self._idle_lanes:
+        if self._idle_lanes and (not self._busy_lanes or len(self._waiting) >= self._crowd):
             self._idle_lanes -= 1
+            self._busy_lanes += 1
             loop = self._loop = self._loop or asyncio.get_running_loop()
             # In a context of its own: what it does is done for all, not for who came first.
             task = loop.create_task(self._drain(), context=Context())
@@ -121,7 +127,7 @@ class Coalescer(Generic[I, R]):
 
     async def _drain(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting and (self._busy_lanes == 1 or len(self._waiting) >= self._crowd // 2):
                 taken = self._take()
                 # Who went away (a client that hung up, a deadline) needs no answer.
                 wanted = [pair for pair in taken if not pair[1].done()]
@@ -135,6 +141,7 @@ class Coalescer(Generic[I, R]):
                     await self._run(wanted)
         finally:
             self._idle_lanes += 1
+            self._busy_lanes -= 1
 
     def _take(self) -> list[tuple[I, Waiter]]:
         if self._weigh is None:

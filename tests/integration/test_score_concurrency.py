@@ -37,7 +37,7 @@ CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON outbox
 
 @pytest.fixture
 async def score(database_url: str, redis_url: str) -> AsyncIterator[Score]:
-    async with score_service(database_url, redis_url, score_lanes=2) as score:
+    async with score_service(database_url, redis_url, score_lanes=2, score_crowd=1) as score:
         await score.define()
         yield score
 
@@ -55,7 +55,7 @@ async def test_two_replicas_on_the_same_users_stay_exact_and_never_deadlock(
         totals.update(dict(results))
 
     retried = REGISTRY.get_sample_value("leaderboard_batches_total", {"outcome": "retried"})
-    small = {"score_lanes": 2, "score_batch_results": 60}
+    small = {"score_lanes": 2, "score_crowd": 1, "score_batch_results": 60}
     async with (
         score_service(database_url, redis_url, **small) as one,
         score_service(database_url, redis_url, **small) as two,

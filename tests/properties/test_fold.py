@@ -76,7 +76,9 @@ async def test_batches_in_sql_and_a_fold_from_history_agree_with_the_definition(
 ) -> None:
     history: dict[str, list[Result]] = {}
     # Small batches: most entries are merged in SQL, into rows that other batches have made.
-    async with score_service(database_url, redis_url, score_lanes=2, score_batch_results=9) as score:
+    async with score_service(
+        database_url, redis_url, score_lanes=2, score_crowd=1, score_batch_results=9
+    ) as score:
         await score.define(**BOARDS, **{"global": {"min_score": -100}})
         await asyncio.gather(*(play(score, rng, history) for _ in range(120)))
         assert await pool.fetchval("SELECT count(DISTINCT xmin::text) FROM game_sessions") >= 30

@@ -53,6 +53,42 @@ async def test_lanes_flush_at_the_same_time() -> None:
     assert await asyncio.gather(*waiting) == [0, 2, 4]
 
 
+async def test_a_further_lane_is_taken_where_a_crowd_waits() -> None:
+    flushes = Flushes()
+    coalescer: Coalescer[int, int] = Coalescer(flushes, batch=4, queue=20, lanes=2, crowd=4)
+    flushes.gate.clear()
+    waiting = [coalescer.get(0)]
+    await asyncio.sleep(0)
+    waiting += [coalescer.get(i) for i in range(1, 4)]
+    await asyncio.sleep(0)
+    assert flushes.batches == [[0]]
+    waiting += [coalescer.get(4)]
+    await asyncio.sleep(0)
+    assert flushes.batches == [[0], [1, 2, 3, 4]]
+    waiting += [coalescer.get(5)]
+    flushes.gate.set()
+    assert await asyncio.gather(*waiting) == [0, 2, 4, 6, 8, 10]
+
+
+async def test_one_lane_is_enough_once_the_crowd_is_gone() -> None:
+    under_way: list[int] = []
+    beside: dict[int, int] = {}
+
+    async def flush(items: Sequence[int]) -> list[int]:
+        under_way.extend(items)
+        beside[items[0]] = len(under_way) - 1
+        await asyncio.sleep(0)
+        under_way.remove(items[0])
+        return [*items]
+
+    coalescer: Coalescer[int, int] = Coalescer(flush, batch=1, queue=20, lanes=2, crowd=4)
+    waiting = [coalescer.get(0)]
+    await asyncio.sleep(0)
+    waiting += [coalescer.get(i) for i in range(1, 5)]
+    assert await asyncio.gather(*waiting) == [0, 1, 2, 3, 4]
+    assert (max(beside.values()), beside[4]) == (1, 0)
+
+
 async def test_a_full_queue_turns_away_at_once() -> None:
     flushes = Flushes()
     coalescer: Coalescer[int, int] = Coalescer(flushes, batch=1, queue=2)
