@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from deploy.sources import Order, Source, Standing
 
 MISSING, SCORE, RANK = "missing here", "another score", "another rank"
-READINGS = 3
-"""Times standings are read before one that breaks off is the last."""
-
 FAULTS = (MISSING, SCORE, RANK)
 """Differences that should not be; all others follow from rules that differ."""
+
+READINGS = 3
+"""Times standings are read before one that breaks off is the last."""
 
 
 class Difference(NamedTuple):
@@ -163,8 +163,8 @@ async def prove(
     Raises:
         OSError, TimeoutError: they broke off every time.
     """
-    told = 0
-    for left in reversed(range(READINGS)):
+    told = failed = 0
+    while True:
         comparison, compared = Comparison(source, definition), 0
         try:
             async for entry in standings():
@@ -173,11 +173,11 @@ async def prove(
                     done(compared - told)
                     told = compared
         except (OSError, TimeoutError):
-            if not left:
+            failed += 1
+            if failed == READINGS:
                 raise
         else:
             return comparison.result()
-    raise AssertionError("the last reading returns or raises")
 
 
 def ranked(standings: list[Standing], definition: dict[str, Any]) -> dict[str, tuple[int, int | None]]:

@@ -70,7 +70,7 @@ class SharedStream:
         self._states: dict[bytes, bytes] = {}
         self._rest = b""
         self._retried = False
-        self.is_waiting = False
+        self._is_waiting = False
         self.is_stream = True
 
     # --- listeners come and go
@@ -80,11 +80,11 @@ class SharedStream:
         self._listeners[listener] = None
         if self._head is not None:
             self._greet(listener)
-        elif self._wire is None and not self.is_waiting:
+        elif self._wire is None and not self._is_waiting:
             self._wait()
 
     def _wait(self) -> None:
-        self.is_waiting = True
+        self._is_waiting = True
         try:
             self._request.upstream.wait(self)
         except LeaderboardError as error:
@@ -94,8 +94,8 @@ class SharedStream:
         """Remove a listener; the last one closes the stream."""
         self._listeners.pop(listener, None)
         if not self._listeners:
-            if self.is_waiting:
-                self.is_waiting = False
+            if self._is_waiting:
+                self._is_waiting = False
                 self._request.upstream.leave(self)
             self._streams.forget(self._request)
             wire, self._wire = self._wire, None
@@ -114,7 +114,7 @@ class SharedStream:
 
     def assigned(self, wire: Wire) -> None:
         """Ask for the stream."""
-        self.is_waiting = False
+        self._is_waiting = False
         self._wire = wire
         wire.send(self, self._streams.gateway.render(self._request))
 
@@ -183,7 +183,7 @@ class SharedStream:
             listener.door.refuse(listener.request, error)
 
     def _dissolve(self) -> list[Listener]:
-        self.is_waiting = False
+        self._is_waiting = False
         self._streams.forget(self._request)
         listeners, self._listeners = [*self._listeners], {}
         wire, self._wire = self._wire, None

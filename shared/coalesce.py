@@ -74,8 +74,9 @@ class Coalescer(Generic[I, R]):
         self._weigh = weigh
         self._batch = batch
         self._queue = queue
-        self._idle_lanes = lanes
-        self._busy_lanes = 0
+        self._lanes = lanes
+        self._busy = 0
+        """Lanes in which something is in flight."""
         self._crowd = crowd
         self._waiting: deque[tuple[I, Waiter]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,9 +112,8 @@ class Coalescer(Generic[I, R]):
         if (span := tracing.CURRENT.get()) is not None:
             self._spans[waiter] = span
         self._waiting.append((item, waiter))
-        if self._idle_lanes and (not self._busy_lanes or len(self._waiting) >= self._crowd):
-            self._idle_lanes -= 1
-            self._busy_lanes += 1
+        if not self._busy or (self._busy < self._lanes and len(self._waiting) >= self._crowd):
+            self._busy += 1
             loop = self._loop = self._loop or asyncio.get_running_loop()
             # In a context of its own: what it does is done for all, not for who came first.
             task = loop.create_task(self._drain(), context=Context())
@@ -127,7 +127,7 @@ class Coalescer(Generic[I, R]):
 
     async def _drain(self) -> None:
         try:
-            while self._waiting and (self._busy_lanes == 1 or len(self._waiting) >= self._crowd // 2):
+            while self._waiting and (self._busy == 1 or len(self._waiting) >= self._crowd // 2):
                 taken = self._take()
                 # Who went away (a client that hung up, a deadline) needs no answer.
                 wanted = [pair for pair in taken if not pair[1].done()]
@@ -140,8 +140,7 @@ class Coalescer(Generic[I, R]):
                 with tracing.batch(self._name, spans, len(wanted)):
                     await self._run(wanted)
         finally:
-            self._idle_lanes += 1
-            self._busy_lanes -= 1
+            self._busy -= 1
 
     def _take(self) -> list[tuple[I, Waiter]]:
         if self._weigh is None:
