@@ -67,16 +67,18 @@ BEGIN
 
         RETURN QUERY
             WITH contributions AS MATERIALIZED (
-                SELECT coalesce(b, 1) AS b, user_id, key, reached, session
-                  FROM unnest(f_b, f_user, f_key, f_reached, f_session) AS f (b, user_id, key, reached, session)
+                SELECT b_operator[b] AS operator, b_id[b] AS leaderboard_id, b_generation[b] AS generation, b_season[b] AS season,
+                       f.user_id, key * b_sign[b] AS score, key AS sort_key,
+                       CASE WHEN b_first[b] THEN abs(reached) ELSE 0 END AS tiebreak, reached AS reached_at, session AS session_id,
+                       bans AND EXISTS (SELECT FROM users AS u
+                                         WHERE u.game_id = b_game[b] AND u.user_id = f.user_id AND u.banned_at IS NOT NULL) AS hidden
+                  FROM (SELECT coalesce(b, 1) AS b, user_id, key, reached, session
+                          FROM unnest(f_b, f_user, f_key, f_reached, f_session) AS f (b, user_id, key, reached, session)) AS f
             ), merged AS (
                 INSERT INTO entries AS e (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id, hidden)
-                SELECT b_id[b], b_generation[b], b_season[b], user_id, key * b_sign[b], key,
-                       CASE WHEN b_first[b] THEN abs(reached) ELSE 0 END, reached, session,
-                       bans AND EXISTS (SELECT FROM users AS u
-                                         WHERE u.game_id = b_game[b] AND u.user_id = c.user_id AND u.banned_at IS NOT NULL)
-                  FROM contributions AS c
-                 WHERE b_operator[b] IN ('sum', 'count')
+                SELECT leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id, hidden
+                  FROM contributions
+                 WHERE operator IN ('sum', 'count')
                 ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
                    SET score = CASE WHEN e.deleted_at IS NULL THEN e.score ELSE 0 END + EXCLUDED.score,
                        sort_key = CASE WHEN e.deleted_at IS NULL THEN e.sort_key ELSE 0 END + EXCLUDED.sort_key,
@@ -95,12 +97,9 @@ BEGIN
                           e.tiebreak, e.version, e.hidden, e.xmax = 0 AS is_new
             ), bettered AS (
                 INSERT INTO entries AS e (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id, hidden)
-                SELECT b_id[b], b_generation[b], b_season[b], user_id, key * b_sign[b], key,
-                       CASE WHEN b_first[b] THEN abs(reached) ELSE 0 END, reached, session,
-                       bans AND EXISTS (SELECT FROM users AS u
-                                         WHERE u.game_id = b_game[b] AND u.user_id = c.user_id AND u.banned_at IS NOT NULL)
-                  FROM contributions AS c
-                 WHERE b_operator[b] = 'best'
+                SELECT leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id, hidden
+                  FROM contributions
+                 WHERE operator = 'best'
                 ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
                    SET score = CASE WHEN e.deleted_at IS NOT NULL OR (EXCLUDED.sort_key, EXCLUDED.reached_at) < (e.sort_key, e.reached_at) THEN EXCLUDED.score ELSE e.score END,
                        sort_key = CASE WHEN e.deleted_at IS NOT NULL OR (EXCLUDED.sort_key, EXCLUDED.reached_at) < (e.sort_key, e.reached_at) THEN EXCLUDED.sort_key ELSE e.sort_key END,
@@ -113,12 +112,9 @@ BEGIN
                           e.xmax = 0 AS is_new
             ), replaced AS (
                 INSERT INTO entries AS e (leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id, hidden)
-                SELECT b_id[b], b_generation[b], b_season[b], user_id, key * b_sign[b], key,
-                       CASE WHEN b_first[b] THEN abs(reached) ELSE 0 END, reached, session,
-                       bans AND EXISTS (SELECT FROM users AS u
-                                         WHERE u.game_id = b_game[b] AND u.user_id = c.user_id AND u.banned_at IS NOT NULL)
-                  FROM contributions AS c
-                 WHERE b_operator[b] = 'latest'
+                SELECT leaderboard_id, generation, season, user_id, score, sort_key, tiebreak, reached_at, session_id, hidden
+                  FROM contributions
+                 WHERE operator = 'latest'
                 ON CONFLICT (leaderboard_id, generation, season, user_id) DO UPDATE
                    SET score = CASE WHEN e.deleted_at IS NOT NULL OR (EXCLUDED.reached_at, EXCLUDED.session_id) > (e.reached_at, e.session_id) THEN EXCLUDED.score ELSE e.score END,
                        sort_key = CASE WHEN e.deleted_at IS NOT NULL OR (EXCLUDED.reached_at, EXCLUDED.session_id) > (e.reached_at, e.session_id) THEN EXCLUDED.sort_key ELSE e.sort_key END,
