@@ -12,9 +12,6 @@ MISSING, SCORE, RANK = "missing here", "another score", "another rank"
 FAULTS = (MISSING, SCORE, RANK)
 """Differences that should not be; all others follow from rules that differ."""
 
-READINGS = 3
-"""Times standings are read before one that breaks off is the last."""
-
 
 class Difference(NamedTuple):
     """A user who stands elsewhere than there."""
@@ -151,33 +148,16 @@ class Comparison:
 
 
 async def prove(
-    standings: Callable[[], AsyncIterator[dict[str, Any]]],
+    entries: AsyncIterator[dict[str, Any]],
     source: Source,
     definition: dict[str, Any],
     done: Callable[[int], None] = lambda _: None,
 ) -> Proof:
-    """Compare every user's score and rank here (`standings`, best first) with those elsewhere.
-
-    Standings that break off are read again from the start, `READINGS` times in all.
-
-    Raises:
-        OSError, TimeoutError: they broke off every time.
-    """
-    told = failed = 0
-    while True:
-        comparison, compared = Comparison(source, definition), 0
-        try:
-            async for entry in standings():
-                compared += comparison.take(entry)
-                if compared > told:
-                    done(compared - told)
-                    told = compared
-        except (OSError, TimeoutError):
-            failed += 1
-            if failed == READINGS:
-                raise
-        else:
-            return comparison.result()
+    """Compare every user's score and rank here (`entries`, best first) with those elsewhere."""
+    comparison = Comparison(source, definition)
+    async for entry in entries:
+        done(int(comparison.take(entry)))
+    return comparison.result()
 
 
 def ranked(standings: list[Standing], definition: dict[str, Any]) -> dict[str, tuple[int, int | None]]:

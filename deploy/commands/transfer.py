@@ -93,7 +93,7 @@ async def bring_in(
             done = bars.add("recording", len(source.records))
             await transfer.bring_in(api, source, name or f"{kind}:{source.name}", target, done)
         done = bars.add("comparing", len(source.records))
-        proof = await prove(lambda: api.standings(game, leaderboard), source, definition, done)
+        proof = await prove(api.standings(game, leaderboard), source, definition, done)
     if report is not None:
         lines = csv.writer(report)
         lines.writerow(Difference._fields)

@@ -126,11 +126,17 @@ SELECT s.total - (SELECT count(*)
  WHERE s.leaderboard_id = $1 AND s.generation = $2 AND s.season = $3 AND s.sealed_at IS NOT NULL;
 
 -- name: sealed_standings
--- Sealed standings in their order, with names: read through a cursor, in the shape of `standings`.
+-- Sealed standings in their order, with names: read through a cursor, in the shape of `standings`, and fenced as these.
 SELECT f.user_id, f.score, u.display_name, u.country,
        f.rank AS rank_with_gaps, f.rank AS dense_rank, f.rank AS place, f.ties
   FROM final_standings AS f
-  JOIN entries AS e USING (leaderboard_id, generation, season, user_id)
-  LEFT JOIN users AS u ON u.game_id = $4 AND u.user_id = f.user_id
- WHERE f.leaderboard_id = $1 AND f.generation = $2 AND f.season = $3 AND NOT e.hidden
+  JOIN LATERAL (
+       SELECT hidden
+         FROM entries
+        WHERE leaderboard_id = f.leaderboard_id AND generation = f.generation AND season = f.season
+          AND user_id = f.user_id
+       OFFSET 0) AS e ON NOT e.hidden
+  LEFT JOIN LATERAL (
+       SELECT display_name, country FROM users WHERE game_id = $4 AND user_id = f.user_id OFFSET 0) AS u ON true
+ WHERE f.leaderboard_id = $1 AND f.generation = $2 AND f.season = $3
  ORDER BY f.place;

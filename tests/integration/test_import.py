@@ -8,7 +8,7 @@ import json
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,7 +19,6 @@ from click.testing import Result
 from redis import Redis
 
 from deploy.api import Leaderboard
-from deploy.proof import prove
 from deploy.sources import Unusable, read
 from deploy.transfer import Target, bring_in
 from tests.integration.conftest import Run
@@ -145,34 +144,6 @@ def test_a_killed_import_is_taken_up_again_by_the_same_command(
     proof = answer(run(*words))
     assert (proof["same"], proof["holds"]) == (users, True)
     assert answer(run("top", game, "--json"))["entries"][0]["score"] == 1
-
-
-@pytest.mark.parametrize("failures", [2, 3])
-def test_standings_that_break_off_are_read_again(tmp_path: Path, failures: int) -> None:
-    (tmp_path / "old.csv").write_text("user_id,score\nada,2\nbob,1\n")
-    source = read("csv", str(tmp_path / "old.csv"), None, None)
-    entries = [
-        {"user_id": "ada", "score": 2, "rank": 1, "ties": 1},
-        {"user_id": "bob", "score": 1, "rank": 2, "ties": 1},
-    ]
-    steps: list[int] = []
-    readings = 0
-
-    async def standings() -> AsyncIterator[dict[str, Any]]:
-        nonlocal readings
-        readings += 1
-        yield entries[0]
-        if readings <= failures:
-            raise ConnectionError("the server broke off")
-        yield entries[1]
-
-    work = prove(standings, source, {"order": "desc", "ties": "competition"}, steps.append)
-    if failures == 3:
-        with pytest.raises(ConnectionError):
-            asyncio.run(work)
-    else:
-        proof = asyncio.run(work)
-        assert (proof.same, proof.holds, sum(steps)) == (2, True, 2)
 
 
 def test_a_source_that_changed_is_not_counted_twice(run: Run, game: str, tmp_path: Path) -> None:

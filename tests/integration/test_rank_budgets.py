@@ -117,6 +117,32 @@ async def test_rankings_are_read_over_their_index(pool: Pool, query: str, args: 
     assert "Seq Scan on entries" not in plan
 
 
+@pytest.mark.parametrize("query", ["standings", "sealed_standings"])
+async def test_an_export_looks_users_up_by_their_key_whatever_is_believed_of_the_game(
+    pool: Pool, query: str
+) -> None:
+    async def fill(number: int, players: int) -> None:
+        for table, columns in (
+            ("users (game_id, user_id)", "$1, 'u' || i"),
+            ("entries (leaderboard_id, generation, season, user_id, score, sort_key, reached_at)",
+             "$1, 1, 0, 'u' || i, 1, -1, 0"),
+            ("final_standings", "$1, 1, 0, i, 'u' || i, 1, 1, 0, 1"),
+        ):  # fmt: skip
+            rows = f"SELECT {columns} FROM generate_series(1, $2::int) AS i"
+            await pool.execute(f"INSERT INTO {table} {rows}", number, players)
+
+    await fill(8, 5000)
+    await pool.execute("VACUUM ANALYZE users, entries, final_standings")
+    await fill(9, 2000)
+    async with pool.acquire() as connection:
+        await connection.execute(f"PREPARE asked (integer, integer, bigint, integer) AS {SQL[query]}")
+        rows = await connection.fetch("EXPLAIN (ANALYZE, COSTS OFF) EXECUTE asked (9, 1, 0, 9)")
+    plan = "\n".join(row[0] for row in rows)
+    assert "Index Cond: ((game_id = 9) AND (user_id = " in plan
+    assert "Join Filter: (u.user_id" not in plan
+    assert "Rows Removed by Join Filter" not in plan
+
+
 async def test_a_search_uses_its_index(pool: Pool, board: Board) -> None:
     await pool.execute(
         "INSERT INTO users SELECT $1, 'u' || i, 'Name ' || i FROM generate_series(1, 5000) AS i",
