@@ -68,7 +68,7 @@ class Shelf:
             return None
         try:
             answer: Answer = _DECODERS[type(question)].decode(data)
-        except msgspec.DecodeError:  # kept by a version of ours that keeps them otherwise
+        except ValueError:  # kept by a version of ours that keeps them otherwise, or spoilt (no UTF-8)
             return None
         FOUND.inc()
         return answer

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from deploy.client import serves
+from deploy.client import answers, serves
 from deploy.embedded import free_ports
 from deploy.processes import Program, spawn, stop
 from shared.keys import SigningKey, write_jwks
@@ -118,6 +118,8 @@ async def services(folder: Path, stores: Stores, **settings: str) -> AsyncIterat
             ("gateway", doors, internal),
         ):
             await stack.enter_async_context(service(name, folder, {**common, **environ}, port))
+        # The gateway's internal port is open a moment before the one that callers use.
+        await wait_until(lambda: answers(f"http://127.0.0.1:{gateway}", "/healthz"), timeout=30)
         key = signer.mint("admin", key_id="faults", unlimited=True)
         rig = Rig(folder, wires["client-gateway"].url, key, stores.values, wires, season)
         async with rig.client() as api:

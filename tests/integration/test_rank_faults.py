@@ -306,6 +306,11 @@ async def test_while_loading_an_answer_is_kept_until_the_next_apply(
         kept = await redis.keys("{lb:*}:s:*")
         assert len(kept) == len(paths)
         assert all([0 < await redis.pttl(key) <= TTL_MS for key in kept])
+        for key in kept:
+            value: Any = await redis.get(key)
+            await redis.set(key, value.replace(b"ada", b"\x98da"), keepttl=True)  # no UTF-8
+        spoilt = [await rank.get(path) for path in paths]
+        assert [answer["total"] for answer in spoilt] == [answer["total"] for answer in first]
         entries = await put_entries(pool, board, [("bob", 9)])
         await index.send([index.apply(board.ranking(0), entries)])
         assert (await rank.get(TOP))["entries"][0]["user_id"] == "bob"
